@@ -1,0 +1,143 @@
+import { Command, CommanderError, Option as CommanderOption } from "commander";
+import type { ConfigOf, Option, Options } from "./config.ts";
+import { envOf, flagOf, readConfig } from "./config.ts";
+import { MeshError } from "./errors.ts";
+import { createLog, LOG_LEVELS, type Log } from "./log.ts";
+import { VERSION } from "./version.ts";
+
+/** Exit codes of every program (docs/programs.md). */
+export const EXIT = {
+  /** Done, or stopped as asked. */
+  ok: 0,
+  /** Failed while running; the last log line says why. */
+  failed: 1,
+  /** A flag, variable or file is wrong; nothing was started. */
+  usage: 2,
+  /** Did not stop within the grace period and was ended. */
+  forced: 3,
+} as const;
+
+/** Shutdown that takes longer than this is ended by force. */
+const GRACE_MS = 10_000;
+
+export interface ProgramContext {
+  readonly log: Log;
+  /** Aborted by SIGTERM and SIGINT. */
+  readonly signal: AbortSignal;
+}
+
+export interface ProgramCommand<O extends Options> {
+  readonly name: string;
+  readonly description: string;
+  readonly options: O;
+  readonly run: (config: ConfigOf<O>, context: ProgramContext) => Promise<void>;
+}
+
+/** A command with its type of options hidden, so that several fit one list. */
+export type AnyCommand = { readonly register: (parent: Command, program: string) => void };
+
+/** Makes a (sub)command: its flags, `--config`, `--validate` and `--log-level` are added here. */
+export function command<const O extends Options>(definition: ProgramCommand<O>): AnyCommand {
+  return {
+    register: (parent, program) => {
+      const target = parent.name() === definition.name ? parent : parent.command(definition.name);
+      configure(target, definition, program);
+    },
+  };
+}
+
+function configure<O extends Options>(target: Command, definition: ProgramCommand<O>, program: string): void {
+  target.description(definition.description);
+  for (const option of Object.values(definition.options)) target.addOption(toCommander(option));
+  target.option("--config <file>", "YAML file with settings; flags and environment variables win over it");
+  target.option("--validate", "check the settings and exit");
+  target.addOption(
+    new CommanderOption("--log-level <level>", "least level to log").choices(LOG_LEVELS).default("info"),
+  );
+  target.action(async (flags: Record<string, unknown>) => {
+    const byName = Object.entries(definition.options).map(([name, option]) => [name, flags[attributeOf(option)]]);
+    const config = readConfig(definition.options, {
+      flags: Object.fromEntries(byName) as Record<string, unknown>,
+      file: flags["config"] as string | undefined,
+    });
+    if (flags["validate"] === true) {
+      process.stdout.write("configuration is valid\n");
+      return;
+    }
+    const log = createLog({ level: flags["logLevel"] as (typeof LOG_LEVELS)[number], program });
+    const signal = stopSignal(log);
+    log.info("starting", { version: VERSION, pid: process.pid });
+    try {
+      await definition.run(config, { log, signal });
+      log.info("stopped");
+    } catch (error) {
+      if (!signal.aborted || MeshError.from(error).code !== "canceled") {
+        log.error("failed", { err: error });
+        process.exitCode = EXIT.failed;
+      }
+    }
+    // Sockets that a library forgot must not keep a stopped program alive.
+    process.exit();
+  });
+}
+
+const attributeOf = (option: Option): string => toCommander(option).attributeName();
+
+function toCommander(option: Option): CommanderOption {
+  const flags = option.argument ? `${flagOf(option)} <${option.argument}>` : flagOf(option);
+  const fallback = option.schema.safeParse(undefined);
+  const value = fallback.success && fallback.data !== undefined ? `; default ${describeDefault(fallback.data)}` : "";
+  const result = new CommanderOption(flags, `${option.help} (env ${envOf(option)}${value})`);
+  if (option.repeated) {
+    result.argParser((text: string, previous?: string[]) => [...(previous ?? []), text]);
+  }
+  return result;
+}
+
+const describeDefault = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
+
+/** Runs a program of one or several commands and ends the process; the one place that does. */
+export async function runProgram(name: string, description: string, commands: readonly AnyCommand[]): Promise<void> {
+  const root = new Command(name).description(description).version(VERSION, "--version");
+  root.showHelpAfterError("(run with --help for usage)").showSuggestionAfterError().exitOverride();
+  for (const each of commands) each.register(root, name);
+  for (const sub of root.commands) sub.exitOverride().showHelpAfterError("(run with --help for usage)");
+  process.once("unhandledRejection", (error) => {
+    reportAndSet(error, EXIT.failed);
+    process.exit();
+  });
+  try {
+    await root.parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    else reportAndSet(error, MeshError.from(error).code === "config_invalid" ? EXIT.usage : EXIT.failed);
+  }
+}
+
+function reportAndSet(thrown: unknown, exitCode: number): void {
+  const error = MeshError.from(thrown);
+  process.stderr.write(`error: ${error.message}\n${error.hint ? `hint: ${error.hint}\n` : ""}`);
+  process.exitCode = exitCode;
+}
+
+/** Ends the process at once with `code`; for command lines whose work is done while sockets linger. */
+export function exit(code: number): never {
+  process.exit(code);
+}
+
+/** A signal that SIGTERM and SIGINT abort; a second one, or the end of the grace period, ends the process. */
+export function stopSignal(log: Pick<Log, "info" | "error">): AbortSignal {
+  const controller = new AbortController();
+  const stop = (name: NodeJS.Signals): void => {
+    if (controller.signal.aborted) process.exit(EXIT.forced);
+    log.info("stopping", { signal: name });
+    controller.abort(new MeshError("canceled", `stopped by ${name}`));
+    setTimeout(() => {
+      log.error("did not stop in time", { graceMs: GRACE_MS });
+      process.exit(EXIT.forced);
+    }, GRACE_MS).unref();
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+  return controller.signal;
+}

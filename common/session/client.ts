@@ -1,0 +1,190 @@
+import {
+  Client,
+  Metadata,
+  type ChannelCredentials,
+  type ChannelOptions,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  type MethodDefinition,
+} from "@grpc/grpc-js";
+import { MeshError } from "../runtime/errors.ts";
+import { MAX_MESSAGE_BYTES } from "./server.ts";
+import { fromStatus } from "./status.ts";
+
+export interface DialOptions {
+  /** "host:port" or "unix:/path". */
+  readonly address: string;
+  readonly credentials: ChannelCredentials;
+  /** What the server is called in errors, e.g. "management server 10.0.0.1:9900". */
+  readonly peer: string;
+  /** `:authority` and TLS server name, where they are not the address's. */
+  readonly authority?: string;
+  /** Headers of every call, made anew for each. */
+  readonly headers?: () => Readonly<Record<string, string>>;
+  readonly channelOptions?: ChannelOptions;
+}
+
+const DEFAULTS: ChannelOptions = {
+  "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+  "grpc.keepalive_time_ms": 20_000,
+  "grpc.keepalive_timeout_ms": 10_000,
+  "grpc.keepalive_permit_without_calls": 1,
+  // Retries buffer every message of a long stream (grpc-node#2371); reconnecting is the session's own work.
+  "grpc.enable_retries": 0,
+  "grpc.initial_reconnect_backoff_ms": 300,
+  "grpc.max_reconnect_backoff_ms": 5_000,
+  // Each dial has connections of its own: a renewed certificate must not meet a connection made with the old one.
+  "grpc.use_local_subchannel_pool": 1,
+};
+
+export interface CallOptions {
+  readonly signal: AbortSignal;
+  /** Milliseconds until the call is given up. */
+  readonly timeoutMs?: number;
+}
+
+/** A channel to one server. Close it when done. */
+export class Dialer {
+  readonly #client: Client;
+  readonly #options: DialOptions;
+
+  constructor(options: DialOptions) {
+    this.#options = options;
+    const override = options.authority
+      ? { "grpc.default_authority": options.authority, "grpc.ssl_target_name_override": options.authority }
+      : {};
+    this.#client = new Client(options.address, options.credentials, {
+      ...DEFAULTS,
+      ...override,
+      ...options.channelOptions,
+    });
+  }
+
+  /** One request, one answer. Errors are MeshErrors that name the peer. */
+  async unary<Req, Res>(method: MethodDefinition<Req, Res>, request: Req, call: CallOptions): Promise<Res> {
+    call.signal.throwIfAborted();
+    const deadline = call.timeoutMs === undefined ? {} : { deadline: Date.now() + call.timeoutMs };
+    return new Promise<Res>((resolve, reject) => {
+      const { path, requestSerialize, responseDeserialize } = method;
+      const request$ = this.#client.makeUnaryRequest<Req, Res>(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        this.#metadata(),
+        deadline,
+        (error, response) => {
+          call.signal.removeEventListener("abort", cancel);
+          if (error) reject(this.#readError(error, call.signal));
+          else if (response === undefined) reject(new MeshError("internal", `${this.#options.peer}: empty answer`));
+          else resolve(response);
+        },
+      );
+      const cancel = (): void => request$.cancel();
+      call.signal.addEventListener("abort", cancel, { once: true });
+    });
+  }
+
+  /** Opens a bidirectional stream. `signal` ends it. */
+  bidi<Req, Res>(method: MethodDefinition<Req, Res>, signal: AbortSignal): ClientStream<Req, Res> {
+    const { path, requestSerialize, responseDeserialize } = method;
+    const call = this.#client.makeBidiStreamRequest<Req, Res>(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      this.#metadata(),
+    );
+    return new ClientStream(call, signal, (error) => this.#readError(error, signal));
+  }
+
+  /** Opens a server stream; ending the loop or aborting `signal` cancels it. */
+  async *serverStream<Req, Res>(
+    method: MethodDefinition<Req, Res>,
+    request: Req,
+    signal: AbortSignal,
+  ): AsyncGenerator<Res> {
+    const { path, requestSerialize, responseDeserialize } = method;
+    const call: ClientReadableStream<Res> = this.#client.makeServerStreamRequest<Req, Res>(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+      this.#metadata(),
+    );
+    const cancel = (): void => call.cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    try {
+      for await (const message of call.iterator({ destroyOnReturn: false })) yield message as Res;
+    } catch (error) {
+      throw this.#readError(error, signal);
+    } finally {
+      signal.removeEventListener("abort", cancel);
+      swallowLateError(call);
+      call.cancel();
+    }
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  #metadata(): Metadata {
+    const metadata = new Metadata();
+    for (const [name, value] of Object.entries(this.#options.headers?.() ?? {})) metadata.set(name, value);
+    return metadata;
+  }
+
+  #readError(error: unknown, signal: AbortSignal): MeshError {
+    if (signal.aborted) return MeshError.from(signal.reason ?? error, "canceled");
+    return fromStatus(error, this.#options.peer);
+  }
+}
+
+/** A cancelled call emits its status once more; without a listener that would end the process. */
+function swallowLateError(call: NodeJS.EventEmitter): void {
+  call.on("error", () => undefined);
+}
+
+/** The client's end of a bidirectional stream. Iterate `messages` once; it throws the status that ended the call. */
+export class ClientStream<Req, Res> {
+  readonly #call: ClientDuplexStream<Req, Res>;
+  readonly #signal: AbortSignal;
+  readonly #readError: (error: unknown) => MeshError;
+
+  constructor(call: ClientDuplexStream<Req, Res>, signal: AbortSignal, readError: (error: unknown) => MeshError) {
+    this.#call = call;
+    this.#signal = signal;
+    this.#readError = readError;
+    swallowLateError(call);
+  }
+
+  /** Messages of the server, until it ends the call with OK. */
+  async *messages(): AsyncGenerator<Res, void, undefined> {
+    const cancel = (): void => this.#call.cancel();
+    this.#signal.addEventListener("abort", cancel, { once: true });
+    if (this.#signal.aborted) cancel();
+    try {
+      for await (const message of this.#call.iterator({ destroyOnReturn: false })) yield message as Res;
+    } catch (error) {
+      throw this.#readError(error);
+    } finally {
+      this.#signal.removeEventListener("abort", cancel);
+      this.#call.cancel();
+    }
+  }
+
+  /** Writes one message; false when the peer is slow and the caller should hold back until `drained`. */
+  write(message: Req): boolean {
+    return this.#call.write(message);
+  }
+
+  /** Calls back once there is room again after `write` returned false. */
+  onDrain(callback: () => void): void {
+    this.#call.once("drain", callback);
+  }
+
+  /** Ends the call. */
+  cancel(): void {
+    this.#call.cancel();
+  }
+}

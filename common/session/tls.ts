@@ -1,0 +1,106 @@
+import { X509Certificate } from "node:crypto";
+import { checkServerIdentity, createSecureContext, type PeerCertificate, type SecureContextOptions } from "node:tls";
+import { ChannelCredentials, ServerCredentials } from "@grpc/grpc-js";
+import { MeshError } from "../runtime/errors.ts";
+
+/** A private key with its certificate and chain, all PEM. */
+export interface KeyAndChain {
+  readonly keyPem: string;
+  /** Leaf first. */
+  readonly certificatePem: string;
+}
+
+export type TlsVersion = "TLSv1.2" | "TLSv1.3";
+
+export interface ServerTls extends KeyAndChain {
+  /** PEM roots of client certificates; given: a client without a certificate of theirs is refused in the handshake. */
+  readonly clientRootsPem?: string;
+  readonly minVersion: TlsVersion;
+}
+
+/** Server credentials whose certificate can be replaced; live connections go on with the old one. */
+export class ReloadableServerCredentials extends ServerCredentials {
+  constructor(tls: ServerTls) {
+    super({ requestCert: tls.clientRootsPem !== undefined, rejectUnauthorized: true }, contextOptions(tls));
+  }
+
+  /** Puts a new certificate (or new client roots) in force for connections to come. */
+  replace(tls: ServerTls): void {
+    this.updateSecureContextOptions(contextOptions(tls));
+  }
+
+  override _equals(other: ServerCredentials): boolean {
+    return this === other;
+  }
+}
+
+function contextOptions({ keyPem, certificatePem, clientRootsPem, minVersion }: ServerTls): SecureContextOptions {
+  return { key: keyPem, cert: certificatePem, minVersion, ...(clientRootsPem ? { ca: clientRootsPem } : {}) };
+}
+
+export interface ClientTls {
+  /** PEM roots to verify the server with. */
+  readonly rootsPem: string;
+  /** Client certificate, where the server wants one. */
+  readonly identity?: KeyAndChain;
+  readonly minVersion: TlsVersion;
+  /** Name to verify in the server's certificate, where it is not the host dialled. */
+  readonly serverName?: string;
+}
+
+export function clientCredentials(tls: ClientTls): ChannelCredentials {
+  const { rootsPem, identity, minVersion, serverName } = tls;
+  const context = createSecureContext({
+    ca: rootsPem,
+    minVersion,
+    ...(identity ? { key: identity.keyPem, cert: identity.certificatePem } : {}),
+  });
+  return ChannelCredentials.createFromSecureContext(context, {
+    checkServerIdentity: (host: string, certificate: PeerCertificate) =>
+      checkServerIdentity(serverName ?? host, certificate),
+  });
+}
+
+/**
+ * Names of the relay's identities, as URI subject alternative names of client certificates:
+ * "spiffe://mesh-relay/cluster/NAME" for an agent, "spiffe://mesh-relay/operator/NAME" for a person.
+ */
+export type Identity =
+  { readonly kind: "cluster"; readonly name: string } | { readonly kind: "operator"; readonly name: string };
+
+const IDENTITY_URI = /^URI:spiffe:\/\/mesh-relay\/(cluster|operator)\/([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)$/;
+
+export const identityUri = ({ kind, name }: Identity): string => `spiffe://mesh-relay/${kind}/${name}`;
+
+export interface PeerIdentity {
+  readonly identity: Identity;
+  /** Serial number, upper-case hex as node:crypto prints it. */
+  readonly serial: string;
+  /** SHA-256 of the DER form, lower-case hex. */
+  readonly fingerprint: string;
+  /** Milliseconds since the epoch. */
+  readonly notAfterMs: number;
+}
+
+/**
+ * Reads the identity of a verified peer certificate. Exactly one URI name, and no other form of identity, is accepted:
+ * a certificate with two names is refused rather than read one way.
+ */
+export function readPeerIdentity(der: Buffer | undefined): PeerIdentity {
+  if (!der) throw new MeshError("unauthenticated", "no client certificate was shown");
+  const certificate = new X509Certificate(der);
+  const uris = (certificate.subjectAltName ?? "").split(", ").filter((name) => name.startsWith("URI:"));
+  const match = IDENTITY_URI.exec(uris[0] ?? "");
+  if (uris.length !== 1 || !match?.[2]) {
+    throw new MeshError(
+      "unauthenticated",
+      `the client certificate must name one relay identity, it names ${uris.length}`,
+    );
+  }
+  return {
+    identity: { kind: match[1] === "cluster" ? "cluster" : "operator", name: match[2] },
+    serial: certificate.serialNumber,
+    fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
+    notAfterMs: certificate.validToDate.getTime(),
+  };
+}
