@@ -1,0 +1,287 @@
+import { randomUUID } from "node:crypto";
+import type { ClusterSession, GetIntentResponse } from "../../proto/gen/admin/v1/admin.ts";
+import { IssuedCertificate } from "../../proto/gen/certificates/v1/certificates.ts";
+import type { ConnectRequest, Hello } from "../../proto/gen/relay/v1/relay.ts";
+import type { Clock, Random } from "../../common/runtime/clock.ts";
+import { MeshError } from "../../common/runtime/errors.ts";
+import type { Log } from "../../common/runtime/log.ts";
+import { VERSION } from "../../common/runtime/version.ts";
+import type { CallContext, Send } from "../../common/session/handlers.ts";
+import { digestOf, ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
+import type { PeerIdentity } from "../../common/session/tls.ts";
+import { Admission } from "./admission.ts";
+import { Fanout } from "./fanout.ts";
+import type { IntentBook } from "./intent-book.ts";
+import { PushMachine } from "./push-machine.ts";
+import { createPushEncoder, Session, type Outgoing } from "./session.ts";
+import type { StatusBook } from "./status-book.ts";
+
+export interface HubOptions {
+  readonly clock: Clock;
+  readonly random?: Random;
+  readonly log: Log;
+  readonly intents: IntentBook;
+  readonly statuses: StatusBook;
+  /** Reasons why sessions are not served yet; empty when they are. */
+  readonly notReady: () => readonly string[];
+  /** Refuses (throws) or lets in; returns the epoch of the new session. */
+  readonly admit: (peer: PeerIdentity) => Promise<bigint>;
+  /** Called when a session begins or ends, or what it has acknowledged changes. */
+  readonly onSessionChange: (cluster: string) => void;
+  readonly heartbeatMs?: number;
+  /** Sessions that may begin per second; more are told when to come back. */
+  readonly hellosPerSecond?: number;
+}
+
+const HEARTBEAT_MS = 20_000;
+const HELLO_TIMEOUT_MS = 10_000;
+const RESULT_TIMEOUT_MS = 60_000;
+const MISSED_HEARTBEATS = 3;
+/** First reconnects of agents after a loss are spread over this time, plus some for each agent there is. */
+const SPREAD_BASE_MS = 1_000;
+const SPREAD_PER_SESSION_MS = 3;
+
+/** Serves the agents: one session per cluster, the newest wins. */
+export class Hub {
+  readonly #options: HubOptions;
+  readonly #heartbeatMs: number;
+  readonly #sessions = new Map<string, Session>();
+  readonly #machines = new Map<string, PushMachine>();
+  readonly #encode = createPushEncoder();
+  readonly #admission: Admission;
+  readonly #fanout: Fanout;
+  #draining = false;
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+    this.#heartbeatMs = options.heartbeatMs ?? HEARTBEAT_MS;
+    this.#admission = new Admission(options.clock, options.hellosPerSecond ?? 100);
+    this.#fanout = new Fanout((cluster) => this.#flush(cluster));
+    options.intents.onChange((cluster) => this.#fanout.mark(cluster));
+  }
+
+  /** RelayService.Connect. */
+  async connect(
+    requests: AsyncIterable<ConnectRequest>,
+    send: Send<Outgoing>,
+    call: CallContext<PeerIdentity>,
+  ): Promise<void> {
+    const iterator = requests[Symbol.asyncIterator]();
+    const hello = await this.#readHello(iterator, call.signal);
+    this.#checkServing();
+    const epoch = await this.#options.admit(call.principal);
+    const session = this.#open(call, { hello, epoch }, send);
+    try {
+      // When the server ends the session the reader is left behind; it ends with the call.
+      await Promise.race([this.#read(iterator, session), aborted(AbortSignal.any([call.signal, session.ended]))]);
+    } finally {
+      this.#closed(session);
+    }
+    session.ended.throwIfAborted();
+  }
+
+  /** Sends heartbeats, ends silent sessions and retries what was parked, until `signal` is aborted; then drains. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    while (!signal.aborted) {
+      await clock.sleep(this.#heartbeatMs / 4, signal).catch(() => undefined);
+      const now = clock.now();
+      for (const session of this.#sessions.values()) this.#tick(session, now);
+    }
+    this.drain("the server stops");
+  }
+
+  /** Asks all agents to come back elsewhere or later; new ones are refused from now on. */
+  drain(reason: string): void {
+    this.#draining = true;
+    const within = { seconds: BigInt(Math.ceil(this.#spreadMs() / 1000)), nanos: 0 };
+    for (const session of this.#sessions.values()) session.send({ $case: "drain", value: { reason, within } });
+  }
+
+  /** Ends a cluster's session; true when there was one. */
+  close(cluster: string, reason: MeshError): boolean {
+    const session = this.#sessions.get(cluster);
+    session?.end(reason);
+    return session !== undefined;
+  }
+
+  isConnected(cluster: string): boolean {
+    return this.#sessions.has(cluster);
+  }
+
+  /** Version (hex) of a resource that the cluster's agent has acknowledged; undefined when it is not known. */
+  acknowledged(cluster: string, key: string): string | undefined {
+    return this.#machines.get(cluster)?.held?.get(key);
+  }
+
+  /** The agent's refusal of the version in force of a resource. */
+  rejection(cluster: string, key: string): string | undefined {
+    return this.#machines.get(cluster)?.parked.get(key)?.message;
+  }
+
+  session(cluster: string): Partial<ClusterSession> {
+    const session = this.#sessions.get(cluster);
+    if (!session) return { connected: false };
+    const { id, epoch, peer, hello, connectedAtMs, certificateNotAfterMs } = session.info;
+    const machine = this.#machines.get(cluster);
+    const reasons = [...(machine?.parked.values() ?? [])].map(({ code, message }) => `${code}: ${message}`);
+    return {
+      connected: true,
+      sessionId: id,
+      epoch,
+      peer,
+      agentVersion: hello.agentVersion,
+      connectedAt: new Date(connectedAtMs),
+      lastSeenAt: new Date(session.lastSeenMs),
+      clockOffsetMs: BigInt(session.clockOffsetMs),
+      outOfSync: machine?.inSync ? [] : reasons.length > 0 ? reasons : ["a push is under way"],
+      certificateNotAfter: new Date(certificateNotAfterMs),
+    };
+  }
+
+  intent(cluster: string): GetIntentResponse {
+    const { resources } = this.#options.intents.get(cluster);
+    const held = this.#machines.get(cluster)?.held;
+    return {
+      resources: [...resources].map(([key, { content, version }]) => ({
+        certificate: IssuedCertificate.decode(content),
+        version: Buffer.from(version, "hex"),
+        acknowledged: held?.get(key) === version,
+        rejected: this.rejection(cluster, key) ?? "",
+      })),
+      wantedDigest: digestOf(new Map([...resources].map(([key, { version }]) => [key, version]))),
+      acknowledgedDigest: held ? digestOf(held) : Buffer.alloc(0),
+    };
+  }
+
+  async #readHello(iterator: AsyncIterator<ConnectRequest>, signal: AbortSignal): Promise<Hello> {
+    const timeout = new AbortController();
+    const late = this.#options.clock.sleep(HELLO_TIMEOUT_MS, AbortSignal.any([signal, timeout.signal])).then(
+      () => {
+        throw new MeshError("deadline_exceeded", `no hello within ${HELLO_TIMEOUT_MS} ms`);
+      },
+      () => new Promise<never>(() => undefined),
+    );
+    try {
+      const first = await Promise.race([iterator.next(), late]);
+      const message = first.done ? undefined : first.value.message;
+      if (message?.$case !== "hello") throw new MeshError("invalid_argument", "the first message must be hello");
+      return message.value;
+    } finally {
+      timeout.abort();
+    }
+  }
+
+  #checkServing(): void {
+    const retryAfterMs = this.#spreadMs();
+    const reasons = this.#draining ? ["the server stops"] : this.#options.notReady();
+    if (reasons.length > 0) throw new MeshError("unavailable", `not serving: ${reasons.join("; ")}`, { retryAfterMs });
+    this.#admission.take();
+  }
+
+  #open(
+    call: CallContext<PeerIdentity>,
+    { hello, epoch }: { hello: Hello; epoch: bigint },
+    send: Send<Outgoing>,
+  ): Session {
+    const { clock, log, intents } = this.#options;
+    const cluster = call.principal.identity.name;
+    this.#sessions.get(cluster)?.end(new MeshError("canceled", `a newer session of ${cluster} took over`));
+    const machine = this.#machines.get(cluster) ?? new PushMachine(ISSUED_CERTIFICATE);
+    this.#machines.set(cluster, machine);
+    const info = {
+      cluster,
+      id: randomUUID(),
+      epoch,
+      peer: call.peer,
+      hello,
+      connectedAtMs: clock.now(),
+      certificateNotAfterMs: call.principal.notAfterMs,
+    };
+    const session = new Session(info, { send, machine, encode: this.#encode, now: () => clock.now() });
+    this.#sessions.set(cluster, session);
+    machine.want(intents.get(cluster));
+    machine.begin(hello.held.find(({ type }) => type === ISSUED_CERTIFICATE)?.digest ?? Buffer.alloc(0));
+    session.send({ $case: "welcome", value: this.#welcome(info.id, epoch) });
+    session.flush();
+    log.info("session began", { cluster, session: info.id, epoch: String(epoch), peer: call.peer });
+    this.#options.onSessionChange(cluster);
+    return session;
+  }
+
+  #welcome(sessionId: string, epoch: bigint) {
+    return {
+      sessionId,
+      epoch,
+      heartbeatInterval: duration(this.#heartbeatMs),
+      serverTime: new Date(this.#options.clock.now()),
+      serverVersion: VERSION,
+      capabilities: [],
+      reconnectSpread: duration(this.#spreadMs()),
+    };
+  }
+
+  /** Reads until the agent ends the stream. A breach of the protocol is thrown. */
+  async #read(iterator: AsyncIterator<ConnectRequest>, session: Session): Promise<void> {
+    const { cluster } = session.info;
+    for (;;) {
+      const next = await iterator.next();
+      if (next.done || session.ended.aborted) return;
+      session.receive(next.value);
+      const { message } = next.value;
+      if (message?.$case === "status") this.#options.statuses.take(cluster, message.value);
+      if (message?.$case === "result") this.#acknowledged(cluster);
+    }
+  }
+
+  #acknowledged(cluster: string): void {
+    const machine = this.#machines.get(cluster);
+    if (machine) this.#options.intents.forgetRemovals(cluster, machine.acknowledgedRemovals);
+    this.#options.onSessionChange(cluster);
+  }
+
+  #flush(cluster: string): void {
+    const machine = this.#machines.get(cluster);
+    machine?.want(this.#options.intents.get(cluster));
+    this.#sessions.get(cluster)?.flush();
+  }
+
+  #tick(session: Session, now: number): void {
+    const silentMs = now - session.lastSeenMs;
+    if (silentMs > this.#heartbeatMs * MISSED_HEARTBEATS) {
+      session.end(new MeshError("unavailable", `nothing was heard of the agent for ${silentMs} ms`));
+    } else if (now - session.unansweredSinceMs > RESULT_TIMEOUT_MS) {
+      session.end(new MeshError("deadline_exceeded", `a push was not answered within ${RESULT_TIMEOUT_MS} ms`));
+    } else {
+      if (now - session.lastSentMs >= this.#heartbeatMs) session.heartbeat();
+      const retryAt = this.#machines.get(session.info.cluster)?.retryAtMs();
+      if (retryAt !== undefined && retryAt <= now) session.flush();
+    }
+  }
+
+  #closed(session: Session): void {
+    const { cluster, id } = session.info;
+    this.#options.log.info("session ended", {
+      cluster,
+      session: id,
+      ...(session.ended.aborted ? { err: session.ended.reason as unknown } : {}),
+    });
+    // A newer session of the same cluster may have taken the place already.
+    if (this.#sessions.get(cluster) === session) this.#sessions.delete(cluster);
+    this.#options.onSessionChange(cluster);
+  }
+
+  #spreadMs(): number {
+    return SPREAD_BASE_MS + this.#sessions.size * SPREAD_PER_SESSION_MS;
+  }
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+
+function duration(ms: number): { seconds: bigint; nanos: number } {
+  return { seconds: BigInt(Math.floor(ms / 1000)), nanos: Math.round((ms % 1000) * 1e6) };
+}

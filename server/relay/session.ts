@@ -1,0 +1,131 @@
+import { ConnectResponse, type ConnectRequest, type Hello } from "../../proto/gen/relay/v1/relay.ts";
+import type { Send } from "../../common/session/handlers.ts";
+import { keyOf } from "../../common/session/resource-set.ts";
+import { MeshError } from "../../common/runtime/errors.ts";
+import type { PushMachine } from "./push-machine.ts";
+
+/** A message down, as an object or encoded already. */
+export type Outgoing = ConnectResponse | Buffer;
+
+export interface SessionInfo {
+  readonly cluster: string;
+  readonly id: string;
+  readonly epoch: bigint;
+  readonly peer: string;
+  readonly hello: Hello;
+  readonly connectedAtMs: number;
+  readonly certificateNotAfterMs: number;
+}
+
+export interface SessionDeps {
+  readonly send: Send<Outgoing>;
+  readonly machine: PushMachine;
+  readonly encode: PushEncoder;
+  readonly now: () => number;
+}
+
+/** One live stream of one agent, from Welcome to its end. It writes only while the peer has room. */
+export class Session {
+  readonly info: SessionInfo;
+  readonly #deps: SessionDeps;
+  readonly #ended = new AbortController();
+  #blocked = false;
+  lastSeenMs: number;
+  lastSentMs: number;
+  /** When the push in flight was sent; Infinity while none is. */
+  unansweredSinceMs = Infinity;
+  /** The agent's clock minus ours, from its last heartbeat. */
+  clockOffsetMs = 0;
+
+  constructor(info: SessionInfo, deps: SessionDeps) {
+    this.info = info;
+    this.#deps = deps;
+    this.lastSeenMs = info.connectedAtMs;
+    this.lastSentMs = info.connectedAtMs;
+  }
+
+  /** Aborted, with the reason, when the server ends the session. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  end(reason: MeshError): void {
+    this.#ended.abort(reason);
+  }
+
+  /** Sends the next push, if one is due and the peer has room. */
+  flush(): void {
+    if (this.#blocked || this.#ended.signal.aborted) return;
+    const now = this.#deps.now();
+    const push = this.#deps.machine.next(now);
+    if (!push) return;
+    this.unansweredSinceMs = now;
+    this.#write(this.#deps.encode(push));
+  }
+
+  heartbeat(): void {
+    this.send({ $case: "heartbeat", value: { time: new Date(this.#deps.now()) } });
+  }
+
+  /** Sends a small control message; skipped while the peer has no room, since a stalled peer is ended by its silence. */
+  send(message: NonNullable<ConnectResponse["message"]>): void {
+    if (!this.#blocked && !this.#ended.signal.aborted) this.#write({ message });
+  }
+
+  /** Takes one message of the agent. Throws for a breach of the protocol, which ends the session. */
+  receive({ message }: ConnectRequest): void {
+    const { machine, now } = this.#deps;
+    this.lastSeenMs = now();
+    switch (message?.$case) {
+      case "result":
+        if (message.value.type !== machine.type) {
+          throw new MeshError("invalid_argument", `result of type ${message.value.type}, which was not pushed`);
+        }
+        machine.result(message.value, this.lastSeenMs);
+        this.unansweredSinceMs = Infinity;
+        this.flush();
+        return;
+      case "heartbeat":
+        if (message.value.time) this.clockOffsetMs = message.value.time.getTime() - this.lastSeenMs;
+        return;
+      case "hello":
+        throw new MeshError("invalid_argument", "hello was sent twice");
+      case "status":
+      case undefined:
+        // Status is taken by the hub; a message of a newer agent that this server does not know is ignored.
+        return;
+    }
+  }
+
+  #write(message: Outgoing): void {
+    const { send, now } = this.#deps;
+    this.lastSentMs = now();
+    if (send.now(message)) return;
+    this.#blocked = true;
+    send.onDrain(() => {
+      this.#blocked = false;
+      this.flush();
+    });
+  }
+}
+
+/** Turns a push into bytes. */
+export type PushEncoder = (push: NonNullable<ReturnType<PushMachine["next"]>>) => Buffer;
+
+/** Encodes pushes; the bytes of equal pushes to many agents are made once while they are sent out. */
+export function createPushEncoder(maxEntries = 64): PushEncoder {
+  const cache = new Map<string, Buffer>();
+  return (push) => {
+    // Base and digest name the upserts; removals of what is not held leave no trace in them.
+    const removals = push.removals.map(keyOf).join();
+    const key = `${push.id}/${hex(push.base)}/${hex(push.digest)}/${removals}`;
+    const known = cache.get(key);
+    if (known) return known;
+    const bytes = Buffer.from(ConnectResponse.encode({ message: { $case: "push", value: push } }).finish());
+    if (cache.size >= maxEntries) cache.delete(cache.keys().next().value ?? "");
+    cache.set(key, bytes);
+    return bytes;
+  };
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
