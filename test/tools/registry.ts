@@ -1,0 +1,155 @@
+import { createHash } from "node:crypto";
+import { accessSync, constants, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { delimiter, join } from "node:path";
+
+/** The Go modules beside this file. Each pins the versions of its tools in its committed go.mod and go.sum. */
+export type ToolModule = "kubernetes" | "vault";
+
+/** A program built from a Go package. */
+export interface GoProgram {
+  readonly kind: "program";
+  readonly module: ToolModule;
+  readonly package: string;
+  /** Name of the file built, where it must not be the tool's own. */
+  readonly fileName?: string;
+  readonly tags?: readonly string[];
+  /** Names under which a machine may have it already; the first one found is taken instead of building. */
+  readonly installedAs?: readonly string[];
+}
+
+/** Files of a Go module, under their own paths in one folder: what a tool reads beside its program. */
+export interface GoSources {
+  readonly kind: "sources";
+  readonly module: ToolModule;
+  readonly package: string;
+  readonly files: readonly string[];
+}
+
+/** A program that the machine must have itself. */
+export interface SystemProgram {
+  readonly kind: "system";
+  readonly installedAs: readonly string[];
+}
+
+export type Tool = GoProgram | GoSources | SystemProgram;
+
+/**
+ * What the suites may ask for. The modules declare more (kubelet, helm, ...): those are for the cluster suite, and are
+ * added here by whoever starts them.
+ */
+export const TOOLS = {
+  etcd: { kind: "program", module: "kubernetes", package: "go.etcd.io/etcd/server/v3", installedAs: ["etcd"] },
+  "kube-apiserver": {
+    kind: "program",
+    module: "kubernetes",
+    package: "k8s.io/kubernetes/cmd/kube-apiserver",
+    installedAs: ["kube-apiserver"],
+  },
+  "kube-controller-manager": {
+    kind: "program",
+    module: "kubernetes",
+    package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+    installedAs: ["kube-controller-manager"],
+  },
+  kubectl: {
+    kind: "program",
+    module: "kubernetes",
+    package: "k8s.io/kubernetes/cmd/kubectl",
+    installedAs: ["kubectl"],
+  },
+  "pilot-discovery": { kind: "program", module: "kubernetes", package: "istio.io/istio/pilot/cmd/pilot-discovery" },
+  /** Its folder is the import root of `security/v1alpha1/ca.proto`, Istio's own CreateCertificate. */
+  "istio-api": {
+    kind: "sources",
+    module: "kubernetes",
+    package: "istio.io/api",
+    files: ["security/v1alpha1/ca.proto"],
+  },
+  grpcurl: {
+    kind: "program",
+    module: "kubernetes",
+    package: "github.com/fullstorydev/grpcurl/cmd/grpcurl",
+    installedAs: ["grpcurl"],
+  },
+  /** The tag leaves out what no suite uses; the kubernetes auth method is one of these, hence the plug-in below. */
+  vault: {
+    kind: "program",
+    module: "vault",
+    package: "github.com/hashicorp/vault",
+    tags: ["minimal"],
+    installedAs: ["vault", "bao"],
+  },
+  /** `vault auth enable kubernetes` finds a plug-in by its file name. */
+  "vault-plugin-auth-kubernetes": {
+    kind: "program",
+    module: "vault",
+    package: "github.com/hashicorp/vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes",
+    fileName: "kubernetes",
+  },
+  openssl: { kind: "system", installedAs: ["openssl"] },
+} as const satisfies Readonly<Record<string, Tool>>;
+
+export type ToolName = keyof typeof TOOLS;
+
+/** The declaration of `name`, with the optional fields that the literal type of TOOLS leaves out. */
+export function declarationOf(name: ToolName): Tool {
+  return TOOLS[name];
+}
+
+/** Folder of the module's go.mod. */
+export function moduleDirectory(module: ToolModule): string {
+  return join(import.meta.dirname, module);
+}
+
+/** Folder that holds what was built, outside the checkout: it outlives `git clean` and serves every checkout. */
+export function cacheDirectory(): string {
+  const base = process.env["XDG_CACHE_HOME"];
+  return join(base !== undefined && base !== "" ? base : join(homedir(), ".cache"), "mesh-relay", "tools");
+}
+
+/**
+ * Where `name` lies once it is built: a folder of its own, named by the hash of all that decides its bytes, so a new
+ * version never meets an old file. Undefined for what is never built.
+ */
+export function builtPath(name: ToolName): string | undefined {
+  const tool = declarationOf(name);
+  if (tool.kind === "system") return undefined;
+  const hash = createHash("sha256").update(JSON.stringify([tool, process.platform, process.arch]));
+  for (const file of ["go.mod", "go.sum"]) hash.update(readFileSync(join(moduleDirectory(tool.module), file)));
+  const fileName = tool.kind === "program" ? (tool.fileName ?? name) : name;
+  return join(cacheDirectory(), hash.digest("hex").slice(0, 16), fileName);
+}
+
+/** First of `names` that is a program in `KUBEBUILDER_ASSETS` or on the PATH. */
+export function findInstalled(names: readonly string[]): string | undefined {
+  const folders = [process.env["KUBEBUILDER_ASSETS"] ?? "", ...(process.env["PATH"] ?? "").split(delimiter)];
+  return names
+    .flatMap((name) => folders.filter((folder) => folder !== "").map((folder) => join(folder, name)))
+    .find((path) => isAccessible(path, constants.X_OK));
+}
+
+export interface LocatedTool {
+  /** Absolute path of the program or the folder. */
+  readonly path: string;
+  /** True when the machine had it, false when it is ours from the cache. */
+  readonly installed: boolean;
+}
+
+/** Where `name` can be used from right now; undefined when it must be built first. */
+export function locateTool(name: ToolName): LocatedTool | undefined {
+  const tool = declarationOf(name);
+  const installed = tool.kind === "sources" ? undefined : findInstalled(tool.installedAs ?? []);
+  if (installed !== undefined) return { path: installed, installed: true };
+  const built = builtPath(name);
+  return built !== undefined && isAccessible(built, constants.R_OK) ? { path: built, installed: false } : undefined;
+}
+
+function isAccessible(path: string, mode: number): boolean {
+  try {
+    accessSync(path, mode);
+    return true;
+  } catch {
+    return false;
+  }
+}
