@@ -32,7 +32,11 @@ export interface WatchStatusResponse {
   /** One per VirtualMesh, in order of namespace and name. */
   virtualMeshes: VirtualMeshStatus[];
   /** The server's clock. */
-  serverTime: Date | undefined;
+  serverTime:
+    | Date
+    | undefined;
+  /** Faults of the sources, e.g. "mesh.yaml:3:1: unknown field spec.foo": what they describe keeps its last good form. */
+  sourceProblems: string[];
 }
 
 /** Status of one VirtualMesh. */
@@ -267,7 +271,7 @@ export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
 };
 
 function createBaseWatchStatusResponse(): WatchStatusResponse {
-  return { virtualMeshes: [], serverTime: undefined };
+  return { virtualMeshes: [], serverTime: undefined, sourceProblems: [] };
 }
 
 export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
@@ -277,6 +281,9 @@ export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
     }
     if (message.serverTime !== undefined) {
       Timestamp.encode(toTimestamp(message.serverTime), writer.uint32(18).fork()).join();
+    }
+    for (const v of message.sourceProblems) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -310,6 +317,14 @@ export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
             message.serverTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.sourceProblems.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -334,6 +349,11 @@ export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
         : isSet(object.server_time)
         ? fromJsonTimestamp(object.server_time)
         : undefined,
+      sourceProblems: globalThis.Array.isArray(object?.sourceProblems)
+        ? object.sourceProblems.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.source_problems)
+        ? object.source_problems.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -345,6 +365,9 @@ export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
     if (message.serverTime !== undefined) {
       obj.serverTime = message.serverTime.toISOString();
     }
+    if (message.sourceProblems?.length) {
+      obj.sourceProblems = message.sourceProblems;
+    }
     return obj;
   },
 
@@ -355,6 +378,7 @@ export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
     const message = createBaseWatchStatusResponse();
     message.virtualMeshes = object.virtualMeshes?.map((e) => VirtualMeshStatus.fromPartial(e)) || [];
     message.serverTime = object.serverTime ?? undefined;
+    message.sourceProblems = object.sourceProblems?.map((e) => e) || [];
     return message;
   },
 };

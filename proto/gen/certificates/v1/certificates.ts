@@ -196,8 +196,6 @@ export interface IssuedCertificate {
     /** HashiCorp Vault, spoken to by the istiod-agent itself. */
     { $case: "vault"; value: VaultCertificateAuthority }
     | undefined;
-  /** SHA-256 of the one root that all clusters of the VirtualMesh share, once it is known: 32 bytes of the DER form. */
-  expectedRootSha256: Buffer;
 }
 
 /** A fault, as shown to people. */
@@ -1004,7 +1002,6 @@ function createBaseIssuedCertificate(): IssuedCertificate {
     options: undefined,
     installation: undefined,
     certificateAuthority: undefined,
-    expectedRootSha256: Buffer.alloc(0),
   };
 }
 
@@ -1032,9 +1029,6 @@ export const IssuedCertificate: MessageFns<IssuedCertificate> = {
       case "vault":
         VaultCertificateAuthority.encode(message.certificateAuthority.value, writer.uint32(58).fork()).join();
         break;
-    }
-    if (message.expectedRootSha256.length !== 0) {
-      writer.uint32(66).bytes(message.expectedRootSha256);
     }
     return writer;
   },
@@ -1111,14 +1105,6 @@ export const IssuedCertificate: MessageFns<IssuedCertificate> = {
             };
             continue;
           }
-          case 8: {
-            if (tag !== 66) {
-              break;
-            }
-
-            message.expectedRootSha256 = Buffer.from(reader.bytes());
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1146,11 +1132,6 @@ export const IssuedCertificate: MessageFns<IssuedCertificate> = {
       certificateAuthority: isSet(object.vault)
         ? { $case: "vault", value: VaultCertificateAuthority.fromJSON(object.vault) }
         : undefined,
-      expectedRootSha256: isSet(object.expectedRootSha256)
-        ? Buffer.from(bytesFromBase64(object.expectedRootSha256))
-        : isSet(object.expected_root_sha256)
-        ? Buffer.from(bytesFromBase64(object.expected_root_sha256))
-        : Buffer.alloc(0),
     };
   },
 
@@ -1176,9 +1157,6 @@ export const IssuedCertificate: MessageFns<IssuedCertificate> = {
     }
     if (message.certificateAuthority?.$case === "vault") {
       obj.vault = VaultCertificateAuthority.toJSON(message.certificateAuthority.value);
-    }
-    if (message.expectedRootSha256.length !== 0) {
-      obj.expectedRootSha256 = base64FromBytes(message.expectedRootSha256);
     }
     return obj;
   },
@@ -1215,7 +1193,6 @@ export const IssuedCertificate: MessageFns<IssuedCertificate> = {
         break;
       }
     }
-    message.expectedRootSha256 = object.expectedRootSha256 ?? Buffer.alloc(0);
     return message;
   },
 };
