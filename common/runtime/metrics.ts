@@ -5,6 +5,8 @@ import { collectDefaultMetrics, Registry } from "prom-client";
 import { MeshError } from "./errors.ts";
 import { formatHostPort, parseHostPort } from "./settings.ts";
 
+export { Counter, Gauge, Histogram, Registry } from "prom-client";
+
 /** One answer of a health path: ok, or the reasons why not. */
 export type Check = () => readonly string[];
 

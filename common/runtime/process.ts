@@ -2,7 +2,7 @@ import { Command, CommanderError, Option as CommanderOption } from "commander";
 import type { ConfigOf, Option, Options } from "./config.ts";
 import { envOf, flagOf, readConfig } from "./config.ts";
 import { MeshError } from "./errors.ts";
-import { createLog, LOG_LEVELS, type Log } from "./log.ts";
+import { createLog, LOG_LEVELS, type Log, silentLog } from "./log.ts";
 import { VERSION } from "./version.ts";
 
 /** Exit codes of every program (docs/programs.md). */
@@ -27,9 +27,14 @@ export interface ProgramContext {
 }
 
 export interface ProgramCommand<O extends Options> {
+  /** Several words for a command below another: "cluster register". */
   readonly name: string;
   readonly description: string;
   readonly options: O;
+  /** Names of options that are given as arguments, in this order, and not as flags. */
+  readonly operands?: readonly (keyof O & string)[];
+  /** True for a command that does one thing and ends: no log lines of its own, faults as text with their hint. */
+  readonly oneShot?: boolean;
   readonly run: (config: ConfigOf<O>, context: ProgramContext) => Promise<void>;
 }
 
@@ -40,24 +45,35 @@ export type AnyCommand = { readonly register: (parent: Command, program: string)
 export function command<const O extends Options>(definition: ProgramCommand<O>): AnyCommand {
   return {
     register: (parent, program) => {
-      const target = parent.name() === definition.name ? parent : parent.command(definition.name);
-      configure(target, definition, program);
+      configure(parent.name() === definition.name ? parent : descend(parent, definition.name), definition, program);
     },
   };
 }
 
+function descend(parent: Command, name: string): Command {
+  return name
+    .split(" ")
+    .reduce((at, word) => at.commands.find((sub) => sub.name() === word) ?? at.command(word), parent);
+}
+
 function configure<O extends Options>(target: Command, definition: ProgramCommand<O>, program: string): void {
-  target.description(definition.description);
-  for (const option of Object.values(definition.options)) target.addOption(toCommander(option));
+  const { description, options, operands = [] } = definition;
+  target.description(description);
+  for (const [name, option] of Object.entries(options)) {
+    if (operands.includes(name)) target.argument(`<${option.argument ?? name}>`, option.help);
+    else target.addOption(toCommander(option));
+  }
   target.option("--config <file>", "YAML file with settings; flags and environment variables win over it");
   target.option("--validate", "check the settings and exit");
   target.addOption(
     new CommanderOption("--log-level <level>", "least level to log").choices(LOG_LEVELS).default("info"),
   );
-  target.action(async (flags: Record<string, unknown>) => {
-    const byName = Object.entries(definition.options).map(([name, option]) => [name, flags[attributeOf(option)]]);
-    const config = readConfig(definition.options, {
-      flags: Object.fromEntries(byName) as Record<string, unknown>,
+  target.action(async () => {
+    const flags = target.opts<Record<string, unknown>>();
+    const byName = Object.entries(options).map(([name, option]) => [name, flags[attributeOf(option)]]);
+    const given = operands.map((name, index) => [name, target.args[index]]);
+    const config = readConfig(options, {
+      flags: Object.fromEntries([...byName, ...given]) as Record<string, unknown>,
       file: flags["config"] as string | undefined,
     });
     if (flags["validate"] === true) {
@@ -65,20 +81,37 @@ function configure<O extends Options>(target: Command, definition: ProgramComman
       return;
     }
     const log = createLog({ level: flags["logLevel"] as (typeof LOG_LEVELS)[number], program });
-    const signal = stopSignal(log);
-    log.info("starting", { version: VERSION, pid: process.pid });
-    try {
-      await definition.run(config, { log, signal });
-      log.info("stopped");
-    } catch (error) {
-      if (!signal.aborted || MeshError.from(error).code !== "canceled") {
-        log.error("failed", { err: error });
-        process.exitCode = EXIT.failed;
-      }
-    }
+    await (definition.oneShot ? runOnce(definition, config, log) : runService(definition, config, log));
     // Sockets that a library forgot must not keep a stopped program alive.
     process.exit();
   });
+}
+
+async function runService<O extends Options>(
+  definition: ProgramCommand<O>,
+  config: ConfigOf<O>,
+  log: Log,
+): Promise<void> {
+  const signal = stopSignal(log);
+  log.info("starting", { version: VERSION, pid: process.pid });
+  try {
+    await definition.run(config, { log, signal });
+    log.info("stopped");
+  } catch (error) {
+    if (!signal.aborted || MeshError.from(error).code !== "canceled") {
+      log.error("failed", { err: error });
+      process.exitCode = EXIT.failed;
+    }
+  }
+}
+
+async function runOnce<O extends Options>(definition: ProgramCommand<O>, config: ConfigOf<O>, log: Log): Promise<void> {
+  const signal = stopSignal(silentLog);
+  try {
+    await definition.run(config, { log, signal });
+  } catch (error) {
+    if (!signal.aborted) reportAndSet(error, exitCodeOf(error));
+  }
 }
 
 const attributeOf = (option: Option): string => toCommander(option).attributeName();
@@ -101,7 +134,6 @@ export async function runProgram(name: string, description: string, commands: re
   const root = new Command(name).description(description).version(VERSION, "--version");
   root.showHelpAfterError("(run with --help for usage)").showSuggestionAfterError().exitOverride();
   for (const each of commands) each.register(root, name);
-  for (const sub of root.commands) sub.exitOverride().showHelpAfterError("(run with --help for usage)");
   process.once("unhandledRejection", (error) => {
     reportAndSet(error, EXIT.failed);
     process.exit();
@@ -110,9 +142,12 @@ export async function runProgram(name: string, description: string, commands: re
     await root.parseAsync();
   } catch (error) {
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-    else reportAndSet(error, MeshError.from(error).code === "config_invalid" ? EXIT.usage : EXIT.failed);
+    else reportAndSet(error, exitCodeOf(error));
   }
 }
+
+const exitCodeOf = (thrown: unknown): number =>
+  MeshError.from(thrown).code === "config_invalid" ? EXIT.usage : EXIT.failed;
 
 function reportAndSet(thrown: unknown, exitCode: number): void {
   const error = MeshError.from(thrown);

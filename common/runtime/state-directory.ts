@@ -100,7 +100,9 @@ async function checkOwner(path: string, { program, cluster }: StateOwner): Promi
   const found = parseState(file, ownerSchema, value);
   const hint = "give each program and each cluster a --state-dir of its own";
   if (found.program !== program) {
-    throw new MeshError("state_foreign", `state directory ${path} belongs to ${found.program}, not ${program}`, { hint });
+    throw new MeshError("state_foreign", `state directory ${path} belongs to ${found.program}, not ${program}`, {
+      hint,
+    });
   }
   if (found.cluster !== cluster) {
     const [theirs, ours] = [found.cluster ?? "no cluster", cluster ?? "no cluster"];

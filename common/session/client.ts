@@ -183,6 +183,11 @@ export class ClientStream<Req, Res> {
     this.#call.once("drain", callback);
   }
 
+  /** Half-closes: what was written arrives, and the server may still answer until it ends the call. */
+  end(): void {
+    this.#call.end();
+  }
+
   /** Ends the call. */
   cancel(): void {
     this.#call.cancel();

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { chmod, rm } from "node:fs/promises";
 import {
   addAdminServicesToServer,
@@ -20,6 +21,9 @@ import { toStatus } from "./status.ts";
 
 /** A message larger than this is refused with RESOURCE_EXHAUSTED. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+
+/** What open streams get to take their leave. */
+const CLOSE_GRACE_MS = 1_000;
 
 /** What authorization sees of a call. */
 export interface Caller {
@@ -145,4 +149,18 @@ export function methodTable(table: MethodTable): Authorize {
     if (!rule) throw new MeshError("unimplemented", `${caller.method} is not served here`);
     return rule(caller);
   };
+}
+
+/** Serves until `signal` is aborted; `onListening` gets the address in use. Throws `port_in_use`. */
+export async function runGrpcServer(
+  options: GrpcServerOptions,
+  signal: AbortSignal,
+  onListening: (address: string, health: HealthSwitch | undefined) => void = () => undefined,
+): Promise<void> {
+  const server = await startGrpcServer(options);
+  server.health?.(true);
+  onListening(server.address, server.health);
+  if (!signal.aborted) await once(signal, "abort");
+  server.health?.(false);
+  await server.close(CLOSE_GRACE_MS);
 }

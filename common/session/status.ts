@@ -68,5 +68,6 @@ const text = (metadata: Metadata | undefined, key: string): string | undefined =
 function readableDetails({ details, code }: ServiceError): string {
   if (/certificate required/i.test(details)) return "the server wants a client certificate";
   const ssl = /SSL routines:[^:]*:([^:]+):/.exec(details)?.[1];
-  return ssl ?? (details || `grpc status ${status[code]}`);
+  const connecting = /Last error: (?:Error: )?(.+?)(?: \(\d{4}-[^)]+\))?\. Resolution note:/.exec(details)?.[1];
+  return ssl ?? connecting ?? (details || `grpc status ${status[code]}`);
 }

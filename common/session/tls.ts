@@ -61,6 +61,9 @@ export function clientCredentials(tls: ClientTls): ChannelCredentials {
   });
 }
 
+/** No TLS: for loopback and for unix sockets, which the operating system guards. */
+export const plaintextCredentials = (): ChannelCredentials => ChannelCredentials.createInsecure();
+
 /**
  * Names of the relay's identities, as URI subject alternative names of client certificates:
  * "spiffe://mesh-relay/cluster/NAME" for an agent, "spiffe://mesh-relay/operator/NAME" for a person.

@@ -8,7 +8,7 @@ import type { Log } from "../../common/runtime/log.ts";
 import { VERSION } from "../../common/runtime/version.ts";
 import type { CallContext, Send } from "../../common/session/handlers.ts";
 import { digestOf, ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
-import type { PeerIdentity } from "../../common/session/tls.ts";
+import type { ClusterPrincipal } from "../identity/methods.ts";
 import { Admission } from "./admission.ts";
 import { Fanout } from "./fanout.ts";
 import type { IntentBook } from "./intent-book.ts";
@@ -24,8 +24,8 @@ export interface HubOptions {
   readonly statuses: StatusBook;
   /** Reasons why sessions are not served yet; empty when they are. */
   readonly notReady: () => readonly string[];
-  /** Refuses (throws) or lets in; returns the epoch of the new session. */
-  readonly admit: (peer: PeerIdentity) => Promise<bigint>;
+  /** Epoch of a new session: greater than all before. */
+  readonly nextEpoch: () => Promise<bigint>;
   /** Called when a session begins or ends, or what it has acknowledged changes. */
   readonly onSessionChange: (cluster: string) => void;
   readonly heartbeatMs?: number;
@@ -64,12 +64,12 @@ export class Hub {
   async connect(
     requests: AsyncIterable<ConnectRequest>,
     send: Send<Outgoing>,
-    call: CallContext<PeerIdentity>,
+    call: CallContext<ClusterPrincipal>,
   ): Promise<void> {
     const iterator = requests[Symbol.asyncIterator]();
     const hello = await this.#readHello(iterator, call.signal);
     this.#checkServing();
-    const epoch = await this.#options.admit(call.principal);
+    const epoch = await this.#options.nextEpoch();
     const session = this.#open(call, { hello, epoch }, send);
     try {
       // When the server ends the session the reader is left behind; it ends with the call.
@@ -119,24 +119,32 @@ export class Hub {
     return this.#machines.get(cluster)?.parked.get(key)?.message;
   }
 
-  session(cluster: string): Partial<ClusterSession> {
-    const session = this.#sessions.get(cluster);
-    if (!session) return { connected: false };
-    const { id, epoch, peer, hello, connectedAtMs, certificateNotAfterMs } = session.info;
+  /** The clusters that are connected. */
+  sessions(): ClusterSession[] {
+    return [...this.#sessions.values()].map((session) => {
+      const { cluster, id, epoch, peer, hello, connectedAtMs, certificateNotAfterMs } = session.info;
+      return {
+        cluster,
+        identity: "ENROLLED",
+        connected: true,
+        sessionId: id,
+        epoch,
+        peer,
+        agentVersion: hello.agentVersion,
+        connectedAt: new Date(connectedAtMs),
+        lastSeenAt: new Date(session.lastSeenMs),
+        clockOffsetMs: BigInt(session.clockOffsetMs),
+        outOfSync: this.#outOfSync(cluster),
+        certificateNotAfter: new Date(certificateNotAfterMs),
+      };
+    });
+  }
+
+  #outOfSync(cluster: string): string[] {
     const machine = this.#machines.get(cluster);
-    const reasons = [...(machine?.parked.values() ?? [])].map(({ code, message }) => `${code}: ${message}`);
-    return {
-      connected: true,
-      sessionId: id,
-      epoch,
-      peer,
-      agentVersion: hello.agentVersion,
-      connectedAt: new Date(connectedAtMs),
-      lastSeenAt: new Date(session.lastSeenMs),
-      clockOffsetMs: BigInt(session.clockOffsetMs),
-      outOfSync: machine?.inSync ? [] : reasons.length > 0 ? reasons : ["a push is under way"],
-      certificateNotAfter: new Date(certificateNotAfterMs),
-    };
+    if (!machine || machine.inSync) return [];
+    const refusals = [...machine.parked.values()].map(({ code, message }) => `${code}: ${message}`);
+    return refusals.length > 0 ? refusals : ["a push is under way"];
   }
 
   intent(cluster: string): GetIntentResponse {
@@ -180,12 +188,12 @@ export class Hub {
   }
 
   #open(
-    call: CallContext<PeerIdentity>,
+    call: CallContext<ClusterPrincipal>,
     { hello, epoch }: { hello: Hello; epoch: bigint },
     send: Send<Outgoing>,
   ): Session {
     const { clock, log, intents } = this.#options;
-    const cluster = call.principal.identity.name;
+    const { cluster, peer } = call.principal;
     this.#sessions.get(cluster)?.end(new MeshError("canceled", `a newer session of ${cluster} took over`));
     const machine = this.#machines.get(cluster) ?? new PushMachine(ISSUED_CERTIFICATE);
     this.#machines.set(cluster, machine);
@@ -196,7 +204,7 @@ export class Hub {
       peer: call.peer,
       hello,
       connectedAtMs: clock.now(),
-      certificateNotAfterMs: call.principal.notAfterMs,
+      certificateNotAfterMs: peer.notAfterMs,
     };
     const session = new Session(info, { send, machine, encode: this.#encode, now: () => clock.now() });
     this.#sessions.set(cluster, session);

@@ -1,0 +1,113 @@
+import type { Clock } from "../../common/runtime/clock.ts";
+import { MeshError } from "../../common/runtime/errors.ts";
+import { serverStream, unary } from "../../common/session/handlers.ts";
+import {
+  type AdminServiceServer,
+  ClusterSession,
+  type GetIntentRequest,
+  type GetIntentResponse,
+  type IssueOperatorCertificateRequest,
+  type IssueOperatorCertificateResponse,
+  type RegisterClusterRequest,
+  type RegisterClusterResponse,
+  type RegistryServiceServer,
+  type RevokeClusterRequest,
+  type RevokeClusterResponse,
+  type VirtualMeshStatus,
+  type WatchStatusRequest,
+  type WatchStatusResponse,
+} from "../../proto/gen/admin/v1/admin.ts";
+import type { ClusterRecord } from "../identity/records.ts";
+import type { ClusterRegistry } from "../identity/registry.ts";
+import type { RelayCa } from "../identity/relay-ca.ts";
+
+/** Status of everything at one moment. */
+export interface MeshesStatus {
+  readonly virtualMeshes: readonly VirtualMeshStatus[];
+  /** Faults of the sources, one line each. */
+  readonly sourceProblems: readonly string[];
+}
+
+/** What the admin API shows; the relay and the status room provide it. */
+export interface AdminSources {
+  /** What is in force first, then each change, in order of namespace and name. Ends when `signal` is aborted. */
+  watchStatus(signal: AbortSignal): AsyncIterable<MeshesStatus>;
+  /** The clusters that are connected; `identity` and `certificateNotAfter` are filled in here. */
+  listSessions(): readonly ClusterSession[];
+  /** undefined for a cluster without intent. */
+  getIntent(cluster: string): GetIntentResponse | undefined;
+}
+
+export interface AdminDeps {
+  readonly sources: AdminSources;
+  readonly registry: ClusterRegistry;
+  readonly clock: Clock;
+}
+
+/** What people may read. */
+export function adminService({ sources, registry, clock }: AdminDeps): AdminServiceServer {
+  return {
+    watchStatus: serverStream<WatchStatusRequest, WatchStatusResponse, unknown>(
+      async ({ virtualMesh: only }, send, { signal }) => {
+        for await (const { virtualMeshes: all, sourceProblems } of sources.watchStatus(signal)) {
+          const virtualMeshes = all.filter(
+            ({ name }) => !only || (name?.namespace === only.namespace && name.name === only.name),
+          );
+          await send({ virtualMeshes, serverTime: new Date(clock.now()), sourceProblems: [...sourceProblems] });
+        }
+      },
+    ),
+    listSessions: unary(async () => {
+      const live = new Map(sources.listSessions().map((session) => [session.cluster, session]));
+      return { sessions: registry.list().map((record) => toSession(record, live.get(record.name))) };
+    }),
+    getIntent: unary(async ({ cluster }: GetIntentRequest): Promise<GetIntentResponse> => {
+      const intent = sources.getIntent(cluster);
+      if (intent) return intent;
+      if (registry.get(cluster)) return { resources: [], wantedDigest: EMPTY, acknowledgedDigest: EMPTY };
+      throw new MeshError("not_found", `cluster ${cluster} is not registered`, {
+        hint: "see which are: meshctl cluster list",
+      });
+    }),
+  };
+}
+
+const EMPTY = Buffer.alloc(0);
+
+function toSession({ name, state, current, next }: ClusterRecord, live: ClusterSession | undefined): ClusterSession {
+  const certificate = current ?? next;
+  return {
+    ...(live ?? ClusterSession.create({ cluster: name })),
+    identity: state,
+    certificateNotAfter: certificate && new Date(certificate.notAfterMs),
+  };
+}
+
+/** What operators may change. */
+export function registryService(registry: ClusterRegistry, ca: RelayCa): RegistryServiceServer {
+  return {
+    registerCluster: unary(async (request: RegisterClusterRequest): Promise<RegisterClusterResponse> => {
+      const { cluster, tokenTtlSeconds, renewToken } = request;
+      const token = await registry.register(cluster, { ttlMs: tokenTtlSeconds * 1000, renew: renewToken });
+      return {
+        token: token.text,
+        tokenExpiresAt: new Date(token.expiresAtMs),
+        trustBundle: ca.trustBundlePem,
+        trustPin: ca.trustPin,
+      };
+    }),
+    revokeCluster: unary(async ({ cluster }: RevokeClusterRequest): Promise<RevokeClusterResponse> => ({
+      sessionClosed: await registry.revoke(cluster),
+    })),
+    issueOperatorCertificate: unary(
+      async (request: IssueOperatorCertificateRequest): Promise<IssueOperatorCertificateResponse> => {
+        const signed = await registry.issueOperator(request.operator, request.certificateSigningRequest);
+        return {
+          certificateChain: signed.chainPem,
+          trustBundle: ca.trustBundlePem,
+          notAfter: new Date(signed.notAfterMs),
+        };
+      },
+    ),
+  };
+}

@@ -1,0 +1,133 @@
+import type { KeyObject } from "node:crypto";
+import { z } from "zod";
+import { type Authority, createRootCa, signCertificate } from "../../common/pki/authority.ts";
+import { type Certificate, certificateFacts, parseCertificate, toPem } from "../../common/pki/certificate.ts";
+import { generateKey, loadPrivateKey, privateKeyToPem, publicKeyHash } from "../../common/pki/keys.ts";
+import type { Clock } from "../../common/runtime/clock.ts";
+import { MeshError } from "../../common/runtime/errors.ts";
+import type { StateDirectory } from "../../common/runtime/state-directory.ts";
+import { type Identity, identityUri } from "../../common/session/tls.ts";
+
+const DAY_MS = 86_400_000;
+const ROOT_LIFE_MS = 10 * 365 * DAY_MS;
+/** Clocks of clusters run behind ours. */
+const BACKDATE_MS = 5 * 60_000;
+
+export const SERVER_LIFE_MS = 30 * DAY_MS;
+export const CLUSTER_LIFE_MS = 30 * DAY_MS;
+export const OPERATOR_LIFE_MS = DAY_MS;
+
+/** Names of the management server in its certificate. */
+export interface ServerNames {
+  readonly dns: readonly string[];
+  readonly ip: readonly string[];
+}
+
+/** What a server is called where nobody says otherwise: this machine, and the names of the reference's Service. */
+export const DEFAULT_SERVER_NAMES: ServerNames = {
+  dns: [
+    "localhost",
+    "enterprise-networking",
+    "enterprise-networking.gloo-mesh",
+    "enterprise-networking.gloo-mesh.svc",
+    "enterprise-networking.gloo-mesh.svc.cluster.local",
+  ],
+  ip: ["127.0.0.1", "::1"],
+};
+
+/** A certificate with its chain up to and with the root, PEM, leaf first. */
+export interface SignedIdentity {
+  readonly certificate: Certificate;
+  readonly chainPem: string;
+  readonly notAfterMs: number;
+}
+
+/** The relay's own certificate authority. Its key never leaves the process and its state directory. */
+export class RelayCa {
+  /** PEM roots that agents and operators verify the server with. */
+  readonly trustBundlePem: string;
+  /** "sha256:" and the hex SHA-256 of the root's SubjectPublicKeyInfo. */
+  readonly trustPin: string;
+  readonly #root: Authority;
+  readonly #clock: Clock;
+
+  constructor(root: Authority, clock: Clock) {
+    this.#root = root;
+    this.#clock = clock;
+    this.trustBundlePem = toPem([root.certificate]);
+    this.trustPin = `sha256:${publicKeyHash(root.key)}`;
+  }
+
+  /** Signs the server's own certificate. The root stands in the chain, so that an agent can compare its pin. */
+  async signServer(publicKey: KeyObject, names: ServerNames): Promise<SignedIdentity> {
+    return this.#sign(SERVER_LIFE_MS, {
+      publicKey,
+      subject: { commonName: names.dns[0] ?? "enterprise-networking" },
+      dnsSans: names.dns,
+      ipSans: names.ip,
+      extendedKeyUsages: ["serverAuth"],
+    });
+  }
+
+  /** Signs a client certificate for a cluster or an operator. The identity is the URI name; the common name means nothing. */
+  async signClient(publicKey: KeyObject, identity: Identity): Promise<SignedIdentity> {
+    return this.#sign(identity.kind === "cluster" ? CLUSTER_LIFE_MS : OPERATOR_LIFE_MS, {
+      publicKey,
+      subject: { commonName: identity.name },
+      uriSans: [identityUri(identity)],
+      // The reference's agents carried the cluster as a DNS name.
+      dnsSans: identity.kind === "cluster" ? [identity.name] : [],
+      extendedKeyUsages: ["clientAuth"],
+    });
+  }
+
+  async #sign(
+    lifeMs: number,
+    request: Omit<Parameters<typeof signCertificate>[0], "issuer" | "notBeforeMs" | "notAfterMs">,
+  ): Promise<SignedIdentity> {
+    const nowMs = this.#clock.now();
+    const rootEndMs = certificateFacts(this.#root.certificate).notAfterMs;
+    const certificate = await signCertificate({
+      ...request,
+      issuer: this.#root,
+      notBeforeMs: nowMs - BACKDATE_MS,
+      notAfterMs: Math.min(nowMs + lifeMs, rootEndMs),
+    });
+    return {
+      certificate,
+      chainPem: toPem([certificate, this.#root.certificate]),
+      notAfterMs: certificateFacts(certificate).notAfterMs,
+    };
+  }
+}
+
+const caSchema = z.object({ keyPem: z.string(), certificatePem: z.string() });
+
+/** Loads the relay's CA from the state directory; the first start makes it. Throws `state_corrupt` for a broken one. */
+export async function openRelayCa(directory: StateDirectory, clock: Clock): Promise<RelayCa> {
+  const document = directory.document("relay-ca", caSchema);
+  const stored = await document.read();
+  if (stored) return new RelayCa(readRoot(directory.file("relay-ca.json"), stored), clock);
+  const key = await generateKey({ type: "ec", curve: "P-256" });
+  const nowMs = clock.now();
+  const certificate = await createRootCa({
+    subject: { commonName: "enterprise-networking-ca" },
+    key,
+    pathLength: 0,
+    notBeforeMs: nowMs - BACKDATE_MS,
+    notAfterMs: nowMs + ROOT_LIFE_MS,
+  });
+  await document.write({ keyPem: privateKeyToPem(key), certificatePem: toPem([certificate]) });
+  return new RelayCa({ key, certificate }, clock);
+}
+
+function readRoot(path: string, { keyPem, certificatePem }: z.output<typeof caSchema>): Authority {
+  const hint = `restore ${path} from a backup; without it every agent must enrol again`;
+  try {
+    const root = { key: loadPrivateKey(keyPem), certificate: parseCertificate(certificatePem) };
+    if (publicKeyHash(root.key) === publicKeyHash(root.certificate.x509.publicKey)) return root;
+  } catch (cause) {
+    throw new MeshError("state_corrupt", `${path}: key or certificate cannot be read`, { cause, hint });
+  }
+  throw new MeshError("state_corrupt", `${path}: the key does not belong to the certificate`, { hint });
+}

@@ -1,0 +1,79 @@
+import { MeshError } from "../../common/runtime/errors.ts";
+import type { CertificateRecord, ClusterRecord, TokenRecord } from "./records.ts";
+import { type JoinToken, secretMatches } from "./token.ts";
+
+/** How long the certificate before the current one is still accepted: sessions that cross a renewal. */
+export const GRACE_MS = 5 * 60_000;
+/** How long the same token with the same key is answered again, so that a lost reply costs nothing. */
+export const REPEAT_MS = 10 * 60_000;
+/** Wrong secrets after which a token is dead. */
+export const MAX_TOKEN_FAILURES = 10;
+
+/** What became of a token that was shown; only the log learns why it was refused. */
+export type TokenVerdict =
+  | { readonly kind: "accepted"; readonly token: TokenRecord }
+  | { readonly kind: "wrong"; readonly token: TokenRecord }
+  | { readonly kind: "refused"; readonly reason: "expired" | "locked" | "used" | "used with another key" };
+
+/** Judges a token against its record, for a request with the key `keyHash`. */
+export function judgeToken(record: TokenRecord, token: JoinToken, keyHash: string, nowMs: number): TokenVerdict {
+  if (record.failures >= MAX_TOKEN_FAILURES) return { kind: "refused", reason: "locked" };
+  if (!secretMatches(token.secret, record.secretHash)) {
+    return { kind: "wrong", token: { ...record, failures: record.failures + 1 } };
+  }
+  const { used } = record;
+  if (used && used.keyHash !== keyHash) return { kind: "refused", reason: "used with another key" };
+  if (used && nowMs - used.atMs > REPEAT_MS) return { kind: "refused", reason: "used" };
+  if (!used && nowMs >= record.expiresAtMs) return { kind: "refused", reason: "expired" };
+  return { kind: "accepted", token: used ? record : { ...record, used: { atMs: nowMs, keyHash } } };
+}
+
+/** The record with a new token. Throws `conflict` for a cluster that has an identity and was not said to need another. */
+export function withToken(
+  record: ClusterRecord | undefined,
+  { name, token, renew }: { name: string; token: TokenRecord; renew: boolean },
+): ClusterRecord {
+  if (record?.state === "ENROLLED") {
+    if (renew) return { ...record, token };
+    throw new MeshError("conflict", `cluster ${name} has an identity already`, {
+      hint: "use --renew-token when its agent lost its state directory or its certificate expired",
+    });
+  }
+  return { name, state: "REGISTERED", token };
+}
+
+/** The record of a cluster that must not come back with any certificate or token it ever got. */
+export const revoked = ({ name }: ClusterRecord): ClusterRecord => ({ name, state: "REVOKED" });
+
+/**
+ * The record after a certificate with `fingerprint` was shown: the first use of `next` makes it current. Throws
+ * `failed_precondition` without a record, `permission_denied` for a revoked cluster, `unauthenticated` for a certificate
+ * that is not, or not any more, the cluster's.
+ */
+export function afterUse(record: ClusterRecord | undefined, fingerprint: string, nowMs: number): ClusterRecord {
+  if (!record || record.state === "REGISTERED") {
+    throw new MeshError("failed_precondition", "the cluster of this certificate is not enrolled", { hint: ENROL_HINT });
+  }
+  if (record.state === "REVOKED") {
+    throw new MeshError("permission_denied", `cluster ${record.name} is revoked`, { hint: ENROL_HINT });
+  }
+  const { current, next, previous, ...rest } = record;
+  if (current?.fingerprint === fingerprint) return record;
+  if (next?.fingerprint === fingerprint) {
+    return {
+      ...rest,
+      current: next,
+      ...(current ? { previous: { ...current, refusedFromMs: nowMs + GRACE_MS } } : {}),
+    };
+  }
+  if (previous?.fingerprint === fingerprint && nowMs < previous.refusedFromMs) return record;
+  const fault = previous?.fingerprint === fingerprint ? "was replaced by a newer one" : "is not known to this server";
+  throw new MeshError("unauthenticated", `the certificate of cluster ${record.name} ${fault}`, { hint: ENROL_HINT });
+}
+
+const ENROL_HINT = "give its agent a new token: meshctl cluster register NAME --renew-token";
+
+/** The record of a cluster that was sent `certificate`. */
+export function withNext(record: ClusterRecord, certificate: CertificateRecord): ClusterRecord {
+  return { ...record, state: "ENROLLED", next: certificate };
+}

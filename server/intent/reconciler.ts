@@ -1,0 +1,130 @@
+import { z } from "zod";
+import { IssuedCertificate as WireCertificate } from "../../proto/gen/certificates/v1/certificates.ts";
+import { nameOf } from "../../common/api/meta.ts";
+import { parseResources } from "../../common/api/parse.ts";
+import type { Problem } from "../../common/api/problem.ts";
+import { Latest } from "../../common/runtime/latest.ts";
+import type { Log } from "../../common/runtime/log.ts";
+import { StateCell } from "../../common/runtime/state-cell.ts";
+import type { StateDirectory } from "../../common/runtime/state-directory.ts";
+import { keyOf, wireResource, type WireResource } from "../../common/session/resource-set.ts";
+import type { IntentBook } from "../relay/intent-book.ts";
+import type { SourceFault, SourceSnapshot } from "../store/source-directory.ts";
+import { encodeIssuedCertificate } from "../translate/encode.ts";
+import { removalsBetween, translate } from "../translate/translate.ts";
+import { foldLastGood } from "./last-good.ts";
+import { snapshotOf } from "./snapshot.ts";
+import { validate } from "./validate.ts";
+import type { AcceptedIntent, Verdict } from "./verdict.ts";
+
+/** The outcome of one pass over the sources. */
+export interface Reconciled {
+  readonly verdicts: ReadonlyMap<string, Verdict>;
+  /** What is in force, by VirtualMesh. */
+  readonly inForce: ReadonlyMap<string, AcceptedIntent>;
+  /** What was refused before it could be judged. */
+  readonly problems: readonly Problem[];
+  /** What could not be read at all. */
+  readonly faults: readonly SourceFault[];
+}
+
+const stored = z.object({
+  inForce: z.record(
+    z.string(),
+    z.custom<AcceptedIntent>((value) => typeof value === "object" && value !== null),
+  ),
+  /** Removals that agents have not acknowledged, by cluster. */
+  removals: z.record(z.string(), z.array(z.string())),
+});
+
+export interface ReconcilerOptions {
+  readonly directory: StateDirectory;
+  readonly intents: IntentBook;
+  readonly log: Log;
+}
+
+/** Turns what people wrote into what each cluster shall hold. What was good last stays in force over restarts. */
+export class Reconciler {
+  /** Set once the sources were read and judged. */
+  readonly reconciled = new Latest<Reconciled>();
+  readonly #options: ReconcilerOptions;
+  readonly #cell: StateCell<z.output<typeof stored>>;
+
+  private constructor(options: ReconcilerOptions, cell: StateCell<z.output<typeof stored>>) {
+    this.#options = options;
+    this.#cell = cell;
+  }
+
+  /** Puts the stored intent in force, before any source was read. Throws `state_corrupt`. */
+  static async open(options: ReconcilerOptions): Promise<Reconciler> {
+    const document = options.directory.document("intent", stored);
+    const cell = await StateCell.open(document, { inForce: {}, removals: {} });
+    const { inForce, removals } = cell.value;
+    for (const [cluster, certificates] of translate(Object.values(inForce))) {
+      options.intents.set(cluster, toResources(certificates), removals[cluster]);
+    }
+    return new Reconciler(options, cell);
+  }
+
+  /** Follows the sources until `signal` is aborted. */
+  async run(snapshots: Latest<SourceSnapshot>, signal: AbortSignal): Promise<void> {
+    for await (const snapshot of snapshots.watch(signal)) await this.reconcile(snapshot);
+  }
+
+  /** One pass: the decision is stored before any agent hears of it. */
+  async reconcile({ files, faults }: SourceSnapshot): Promise<void> {
+    const previous = new Map(Object.entries(this.#cell.value.inForce));
+    const snapshot = snapshotOf(files.map(({ text, file }) => parseResources(text, file)));
+    const verdicts = validate(snapshot, previous);
+    const inForce = foldLastGood(previous, verdicts);
+    const before = translate(previous.values());
+    const after = translate(inForce.values());
+    const removed = removalsBetween(before, after);
+    await this.#cell.update(({ removals }) => ({
+      inForce: Object.fromEntries(inForce),
+      removals: { ...removals, ...mapValues(removed, (names) => names.map(keyOf)) },
+    }));
+    for (const cluster of new Set([...before.keys(), ...after.keys()])) {
+      this.#options.intents.set(cluster, toResources(after.get(cluster) ?? []), removed.get(cluster)?.map(keyOf));
+    }
+    this.#report(verdicts, snapshot.problems);
+    this.reconciled.set({ verdicts, inForce, problems: snapshot.problems, faults });
+  }
+
+  /** Forgets removals that a cluster's agent has acknowledged. */
+  async forgetAcknowledged(cluster: string): Promise<void> {
+    const pending = [...this.#options.intents.get(cluster).removals];
+    await this.#cell.update((value) =>
+      (value.removals[cluster]?.length ?? 0) === pending.length
+        ? value
+        : { ...value, removals: { ...value.removals, [cluster]: pending } },
+    );
+  }
+
+  #report(verdicts: ReadonlyMap<string, Verdict>, problems: readonly Problem[]): void {
+    const { log } = this.#options;
+    for (const { file, line, path, message } of problems) {
+      log.warn("resource refused", { file, line, path, reason: message });
+    }
+    for (const { ref, state, generation, errors } of verdicts.values()) {
+      const fields = { virtualMesh: keyOf(ref).replace("\0", "/"), state, generation };
+      if (errors.length === 0) log.info("virtual mesh judged", fields);
+      else log.warn("virtual mesh judged", { ...fields, errors });
+    }
+  }
+}
+
+type Certificates = Parameters<typeof encodeIssuedCertificate>[0][];
+
+function toResources(certificates: Certificates): Map<string, WireResource> {
+  return new Map(
+    certificates.map((certificate) => {
+      const content = Buffer.from(WireCertificate.encode(encodeIssuedCertificate(certificate)).finish());
+      const name = nameOf(certificate);
+      return [keyOf(name), wireResource(name, content)];
+    }),
+  );
+}
+
+const mapValues = <V, W>(map: ReadonlyMap<string, V>, change: (value: V) => W): Record<string, W> =>
+  Object.fromEntries([...map].map(([key, value]) => [key, change(value)]));

@@ -1,0 +1,60 @@
+import type { NamespacedName } from "../../common/api/meta.ts";
+import {
+  CertificateState,
+  type CertificateError,
+  type IssuedCertificateStatus,
+  type ReplicaStatus,
+} from "../../proto/gen/certificates/v1/certificates.ts";
+
+/** What the server knows of one mesh's certificate in its cluster. */
+export interface CertificateReport {
+  readonly cluster: string;
+  readonly mesh: NamespacedName;
+  /** The cluster's agent holds its session open. */
+  readonly connected: boolean;
+  /** The agent has stored the intent in force, or there is none to store. */
+  readonly applied: boolean;
+  /** Why the agent refused the intent in force. */
+  readonly rejected?: string;
+  /** What the agent reported last; absent when it never did. */
+  readonly certificate?: IssuedCertificateStatus;
+}
+
+/** Every istiod of the mesh has its files, or was seen to sign with them. */
+export function isIssued({ certificate }: CertificateReport): boolean {
+  return certificate !== undefined && certificate.replicas.length > 0 && certificate.replicas.every(holdsIssued);
+}
+
+/** Every istiod of the mesh was seen to sign with its certificate. */
+export function isProved({ certificate }: CertificateReport): boolean {
+  const replicas = certificate?.replicas ?? [];
+  return replicas.length > 0 && replicas.every(({ state }) => state === CertificateState.CERTIFICATE_STATE_FINISHED);
+}
+
+export function holdsIssued({ state }: ReplicaStatus): boolean {
+  return state === CertificateState.CERTIFICATE_STATE_ISSUED || state === CertificateState.CERTIFICATE_STATE_FINISHED;
+}
+
+/** Why the mesh's certificate is not as wanted, one sentence per istiod. */
+export function faultsOf({ cluster, rejected, certificate }: CertificateReport): string[] {
+  const faults = rejected === undefined ? [] : [`cluster ${cluster} refused the certificate: ${rejected}`];
+  if (certificate?.error) faults.push(`cluster ${cluster}: ${describeError(certificate.error)}`);
+  for (const { state, error, podName } of certificate?.replicas ?? []) {
+    if (state !== CertificateState.CERTIFICATE_STATE_FAILED && !error) continue;
+    faults.push(`cluster ${cluster}, pod ${podName}: ${error ? describeError(error) : "failed without a reason"}`);
+  }
+  return faults;
+}
+
+/** Remarks that are no failures. */
+export function warningsOf({ cluster, certificate }: CertificateReport): string[] {
+  const remarks = (certificate?.replicas ?? []).flatMap(({ podName, warnings }) => {
+    return warnings.map((warning) => `pod ${podName}: ${warning}`);
+  });
+  const detached = `the intent is gone from cluster ${cluster}, the certificate stays in force while istiod uses it`;
+  return certificate?.detached ? [`Detached: ${detached}`, ...remarks] : remarks;
+}
+
+function describeError({ code, message, hint }: CertificateError): string {
+  return `${code}: ${message}${hint === "" ? "" : ` (${hint})`}`;
+}
