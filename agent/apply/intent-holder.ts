@@ -3,20 +3,13 @@ import type { Push, Result } from "../../proto/gen/relay/v1/relay.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import { ISSUED_CERTIFICATE, keyOf, type WireResource } from "../../common/session/resource-set.ts";
+import type { HeldCertificate } from "../certs/orders.ts";
 import { applyPush, heldDigest, releaseUnused, type Held } from "./apply-machine.ts";
-
-/** An IssuedCertificate in force in this cluster. */
-export interface HeldCertificate {
-  readonly certificate: IssuedCertificate;
-  /** SHA-256 of the bytes that the server sent. */
-  readonly version: Buffer;
-  /** True when the intent no longer holds it, while it stays in force. */
-  readonly detached: boolean;
-}
 
 /** Where the set survives a restart: the one seam between the two homes. */
 export interface IntentStore {
-  load(): Held;
+  /** What was stored last; nothing before the first time. */
+  load(): Promise<Held>;
   save(held: Held): Promise<void>;
 }
 
@@ -27,11 +20,15 @@ export class IntentHolder {
   #held: Held;
   #busy: Promise<unknown> = Promise.resolve();
 
-  /** Loads what was stored; the last intent is in force before any server was reached. */
-  constructor(store: IntentStore) {
+  private constructor(store: IntentStore, held: Held) {
     this.#store = store;
-    this.#held = store.load();
+    this.#held = held;
     this.#publish();
+  }
+
+  /** Loads what was stored: the last intent is in force before any server was reached. */
+  static async open(store: IntentStore): Promise<IntentHolder> {
+    return new IntentHolder(store, await store.load());
   }
 
   digest(): Buffer {

@@ -16,6 +16,7 @@ import { Backoff } from "../../common/runtime/retry.ts";
 import { VERSION } from "../../common/runtime/version.ts";
 import type { ClientStream, Dialer } from "../../common/session/client.ts";
 import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
+import type { AgentCredentials } from "../identity/documents.ts";
 import type { IntentHolder } from "../apply/intent-holder.ts";
 import { StatusDiff } from "./status-diff.ts";
 
@@ -29,12 +30,20 @@ export type RelayState =
       readonly clockOffsetMs: number;
     };
 
+/** The agent's certificate, and what has to be known of its fate. */
+export interface ClientIdentity {
+  current(): AgentCredentials;
+  confirm(used: AgentCredentials): Promise<void>;
+  refused(used: AgentCredentials): Promise<boolean>;
+}
+
 export interface RelayClientOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Makes a channel with the identity in force. */
-  readonly dial: () => Dialer;
+  readonly identity: ClientIdentity;
+  /** Makes a channel to the management server. */
+  readonly dial: (credentials: AgentCredentials) => Dialer;
   readonly intent: IntentHolder;
   readonly statuses: Latest<readonly IssuedCertificateStatus[]>;
 }
@@ -55,6 +64,7 @@ export class RelayClient {
   readonly #instanceId = randomUUID();
   #spreadMs = 0;
   #dialer: Dialer | undefined;
+  #used: AgentCredentials | undefined;
   #leave: ((reason: MeshError) => void) | undefined;
 
   constructor(options: RelayClientOptions) {
@@ -65,20 +75,24 @@ export class RelayClient {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, random, log } = this.#options;
     const backoff = new Backoff({ ...BACKOFF, random });
-    while (!signal.aborted) {
-      const error = await this.#session(signal, () => backoff.reset()).then(() => undefined, MeshError.from);
+    for (;;) {
+      const error = await this.#session(signal, () => backoff.reset()).catch((thrown: unknown) =>
+        MeshError.from(thrown),
+      );
       if (signal.aborted) return;
       const lost = this.state.value?.kind === "connected";
-      const waitMs = lost ? random() * this.#spreadMs : backoff.next(error?.retryAfterMs);
-      this.state.set({ kind: "offline", sinceMs: clock.now(), ...(error ? { error } : {}) });
+      const waitMs = lost ? random() * this.#spreadMs : backoff.next(error.retryAfterMs);
+      this.state.set({ kind: "offline", sinceMs: clock.now(), error });
       log.warn(lost ? "session lost" : "no session", { err: error, retryInMs: Math.round(waitMs) });
       await clock.sleep(waitMs, signal).catch(() => undefined);
     }
   }
 
-  /** Ends the session so that the next one is made with the identity then in force. */
-  reconnect(reason: string): void {
-    this.#leave?.(new MeshError("canceled", reason));
+  /** Ends a session that was made with other credentials, so that the next one shows these. */
+  reconnectUnless(credentials: AgentCredentials): void {
+    if (this.#used && this.#used !== credentials) {
+      this.#leave?.(new MeshError("unavailable", "the client certificate was renewed"));
+    }
   }
 
   /** Renews the client certificate over the live connection; `unavailable` while there is none. */
@@ -88,9 +102,13 @@ export class RelayClient {
     return this.#dialer.unary(RelayServiceService.renewCertificate, { certificateSigningRequest }, call);
   }
 
-  async #session(signal: AbortSignal, onSync: () => void): Promise<void> {
+  /** One session from dial to its end, which is always an error: nobody else ends it well. */
+  async #session(signal: AbortSignal, onSync: () => void): Promise<never> {
     const stop = new AbortController();
-    const dialer = this.#options.dial();
+    const { identity, dial } = this.#options;
+    const credentials = identity.current();
+    this.#used = credentials;
+    const dialer = dial(credentials);
     this.#leave = (reason) => stop.abort(reason);
     const stream: Stream = dialer.bidi(RelayServiceService.connect, AbortSignal.any([signal, stop.signal]));
     const tasks: Promise<void>[] = [];
@@ -107,6 +125,7 @@ export class RelayClient {
               this.#keepAlive(stream, message.value, stop, () => lastHeardMs),
             );
             onSync();
+            await identity.confirm(credentials);
             break;
           case "push":
             stream.write({ message: { $case: "result", value: await this.#apply(message.value) } });
@@ -125,6 +144,9 @@ export class RelayClient {
         }
       }
       throw new MeshError("unavailable", "the server ended the session");
+    } catch (error) {
+      if (MeshError.from(error).code === "unauthenticated") await identity.refused(credentials);
+      throw error;
     } finally {
       stop.abort(new MeshError("canceled", "the session is over"));
       this.#dialer = undefined;
@@ -179,9 +201,12 @@ export class RelayClient {
   async #keepAlive(stream: Stream, welcome: Welcome, stop: AbortController, lastHeardMs: () => number): Promise<void> {
     const { clock } = this.#options;
     const intervalMs = Math.max(1_000, Number(welcome.heartbeatInterval?.seconds ?? 20n) * 1000);
-    while (!stop.signal.aborted) {
-      await clock.sleep(intervalMs, stop.signal).catch(() => undefined);
-      if (stop.signal.aborted) return;
+    for (;;) {
+      const slept = await clock.sleep(intervalMs, stop.signal).then(
+        () => true,
+        () => false,
+      );
+      if (!slept) return;
       const silentMs = clock.now() - lastHeardMs();
       if (silentMs > intervalMs * MISSED_HEARTBEATS) {
         stop.abort(new MeshError("unavailable", `nothing was heard of the server for ${silentMs} ms`));

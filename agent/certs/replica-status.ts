@@ -1,0 +1,89 @@
+import {
+  CertificateState,
+  type IssuedCertificateStatus,
+  type ReplicaStatus,
+} from "../../proto/gen/certificates/v1/certificates.ts";
+import type { HeldCertificate } from "./orders.ts";
+import type { PodIdentity } from "./token-reviewer.ts";
+
+/** What a replica may fill with text, so that no istiod-agent can make the cluster's status grow without bound. */
+const MAX_TEXT = 1024;
+const MAX_WARNINGS = 16;
+
+/** A pod's status before it has sent one. */
+export function firstStatus(pod: PodIdentity): ReplicaStatus {
+  return {
+    podName: pod.podName,
+    podNamespace: pod.podNamespace,
+    podUid: pod.podUid,
+    state: CertificateState.CERTIFICATE_STATE_PENDING,
+    error: undefined,
+    serial: "",
+    subjectKeyId: "",
+    rootSha256: Buffer.alloc(0),
+    issuer: "",
+    notBefore: undefined,
+    notAfter: undefined,
+    renewAt: undefined,
+    evidence: "",
+    warnings: [],
+    vaultServer: "",
+    connected: true,
+    orderVersion: Buffer.alloc(0),
+    directory: "",
+  };
+}
+
+/** What a pod says of itself, with its identity from the token and its texts cut to size. */
+export function acceptStatus(told: ReplicaStatus, pod: PodIdentity): ReplicaStatus {
+  const { error } = told;
+  return {
+    ...told,
+    podName: pod.podName,
+    podNamespace: pod.podNamespace,
+    podUid: pod.podUid,
+    connected: true,
+    error: error && { code: clip(error.code), message: clip(error.message), hint: clip(error.hint) },
+    serial: clip(told.serial),
+    subjectKeyId: clip(told.subjectKeyId),
+    rootSha256: told.rootSha256.subarray(0, 32),
+    issuer: clip(told.issuer),
+    evidence: clip(told.evidence),
+    warnings: told.warnings.slice(0, MAX_WARNINGS).map(clip),
+    vaultServer: clip(told.vaultServer),
+    orderVersion: told.orderVersion.subarray(0, 32),
+    directory: clip(told.directory),
+  };
+}
+
+const clip = (text: string): string => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 1)}…` : text);
+
+/** The status of one certificate from those of its pods; pods without an order have one without a name. */
+export function summarize(
+  { name, version, detached }: Pick<HeldCertificate, "version" | "detached"> & Pick<IssuedCertificateStatus, "name">,
+  replicas: readonly ReplicaStatus[],
+): IssuedCertificateStatus {
+  const state = leastAdvanced(replicas);
+  return { name, observedVersion: version, state, replicas: [...replicas], detached, error: undefined };
+}
+
+/** From least to most advanced. */
+const ORDER: readonly CertificateState[] = [
+  CertificateState.CERTIFICATE_STATE_FAILED,
+  CertificateState.CERTIFICATE_STATE_UNSPECIFIED,
+  CertificateState.CERTIFICATE_STATE_PENDING,
+  CertificateState.CERTIFICATE_STATE_REQUESTED,
+  CertificateState.CERTIFICATE_STATE_ISSUED,
+  CertificateState.CERTIFICATE_STATE_FINISHED,
+];
+
+/**
+ * The least advanced state; PENDING for no replica. Pods that are linked speak for the certificate: one that went away
+ * counts only while none is, because a pod that was replaced never says goodbye.
+ */
+export function leastAdvanced(replicas: readonly ReplicaStatus[]): CertificateState {
+  const connected = replicas.filter((replica) => replica.connected);
+  const speaking = connected.length > 0 ? connected : replicas;
+  if (speaking.length === 0) return CertificateState.CERTIFICATE_STATE_PENDING;
+  return ORDER.find((state) => speaking.some((replica) => replica.state === state)) ?? ORDER[0] ?? 0;
+}

@@ -1,0 +1,45 @@
+import { Gauge, type Registry } from "../common/runtime/metrics.ts";
+import type { IntentHolder } from "./apply/intent-holder.ts";
+import type { AgentIdentity } from "./identity/agent-identity.ts";
+import type { RelayClient } from "./relay/relay-client.ts";
+
+/** What the metrics are read from, at the moment of each scrape. */
+export interface AgentMetricSources {
+  readonly identity: AgentIdentity;
+  readonly intent: IntentHolder;
+  readonly relay: RelayClient;
+}
+
+/** Registers the agent's metrics (docs/metrics.md). */
+export function registerAgentMetrics(registry: Registry, { identity, intent, relay }: AgentMetricSources): void {
+  const gauge = (name: string, help: string, read: () => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  const held = (): readonly { detached: boolean }[] => intent.certificates.value ?? [];
+  const state = () => relay.state.value;
+  gauge("mesh_relay_agent_connected", "1 while the session with the management server is open", () =>
+    state()?.kind === "connected" ? 1 : 0,
+  );
+  gauge("mesh_relay_agent_clock_offset_seconds", "The management server's clock minus this one", () => {
+    const value = state();
+    return value?.kind === "connected" ? value.clockOffsetMs / 1000 : 0;
+  });
+  gauge(
+    "mesh_relay_agent_certificate_not_after_seconds",
+    "End of the client certificate's life, as unix time; 0 before enrolment",
+    () => (identity.credentials.value?.notAfterMs ?? 0) / 1000,
+  );
+  gauge("mesh_relay_agent_issued_certificates", "IssuedCertificates in force", () => held().length);
+  gauge(
+    "mesh_relay_agent_detached_certificates",
+    "IssuedCertificates in force although the intent does not hold them any more",
+    () => held().filter(({ detached }) => detached).length,
+  );
+}
