@@ -1,40 +1,17 @@
-import type { Clock } from "../common/runtime/clock.ts";
 import { MeshError } from "../common/runtime/errors.ts";
-import type { Log } from "../common/runtime/log.ts";
-import { type Backend, absent, invalid, listReply, type Reply, VaultError, type VaultRequest } from "./protocol.ts";
+import {
+  type Config,
+  type KubernetesAuthOptions,
+  type Method,
+  readConfig,
+  readRole,
+  type Role,
+  writeConfig,
+  writeRole,
+} from "./kubernetes-roles.ts";
+import { type Backend, invalid, listReply, type Reply, VaultError, type VaultRequest } from "./protocol.ts";
 import { type ReviewedAccount, reviewToken } from "./token-review.ts";
-import { authOf, type TokenStore } from "./tokens.ts";
-
-interface Config {
-  readonly host: string;
-  readonly caCert: string;
-  readonly reviewerJwt: string | undefined;
-}
-
-interface Role {
-  readonly names: readonly string[];
-  readonly namespaces: readonly string[];
-  readonly audience: string | undefined;
-  readonly policies: readonly string[];
-  readonly ttlS: number;
-  readonly maxTtlS: number;
-  readonly explicitMaxTtlS: number;
-  readonly periodS: number;
-  readonly noDefaultPolicy: boolean;
-}
-
-export interface KubernetesAuthOptions {
-  readonly tokens: TokenStore;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Where it is mounted below `auth/`, with a slash at its end. */
-  readonly path: string;
-}
-
-interface Method extends KubernetesAuthOptions {
-  config: Config | undefined;
-  readonly roles: Map<string, Role>;
-}
+import { authOf } from "./tokens.ts";
 
 /** The kubernetes auth method: a login is a service account's JWT, judged by the API server's TokenReview. */
 export function kubernetesBackend(options: KubernetesAuthOptions): Backend {
@@ -55,104 +32,6 @@ export function kubernetesBackend(options: KubernetesAuthOptions): Backend {
       },
       { pattern: /^login$/, open: true, update: (request) => login(method, request) },
     ],
-  };
-}
-
-function writeConfig(method: Method, { fields }: VaultRequest): undefined {
-  const host = fields.text("kubernetes_host");
-  const caCert = fields.text("kubernetes_ca_cert") ?? "";
-  if (host === undefined) throw invalid("no host provided");
-  if (caCert !== "" && !caCert.includes("-----BEGIN CERTIFICATE-----")) {
-    throw invalid("The provided CA PEM data contains no valid certificates");
-  }
-  method.config = { host, caCert, reviewerJwt: fields.text("token_reviewer_jwt") };
-}
-
-function readConfig({ config }: Method): Reply {
-  if (!config) throw absent();
-  return {
-    data: {
-      disable_iss_validation: true,
-      disable_local_ca_jwt: false,
-      issuer: "",
-      kubernetes_ca_cert: config.caCert,
-      kubernetes_host: config.host,
-      pem_keys: [],
-      token_reviewer_jwt_set: config.reviewerJwt !== undefined,
-      use_annotations_as_alias_metadata: false,
-    },
-  };
-}
-
-const NEW_ROLE: Role = {
-  names: [],
-  namespaces: [],
-  audience: undefined,
-  policies: [],
-  ttlS: 0,
-  maxTtlS: 0,
-  explicitMaxTtlS: 0,
-  periodS: 0,
-  noDefaultPolicy: false,
-};
-
-/** Fields that are not given keep their value. */
-function writeRole({ roles }: Method, { params, fields }: VaultRequest): Reply | undefined {
-  const name = params["name"] ?? "";
-  const old = roles.get(name) ?? NEW_ROLE;
-  const seconds = (field: string): number | undefined => fields.seconds(`token_${field}`) ?? fields.seconds(field);
-  const role: Role = {
-    names: fields.list("bound_service_account_names") ?? old.names,
-    namespaces: fields.list("bound_service_account_namespaces") ?? old.namespaces,
-    audience: fields.text("audience") ?? old.audience,
-    policies: fields.list("token_policies") ?? fields.list("policies") ?? old.policies,
-    ttlS: seconds("ttl") ?? old.ttlS,
-    maxTtlS: seconds("max_ttl") ?? old.maxTtlS,
-    explicitMaxTtlS: seconds("explicit_max_ttl") ?? old.explicitMaxTtlS,
-    periodS: seconds("period") ?? old.periodS,
-    noDefaultPolicy: fields.flag("token_no_default_policy") ?? old.noDefaultPolicy,
-  };
-  checkRole(role);
-  roles.set(name, role);
-  if (role.audience !== undefined) return undefined;
-  const advice = "While audiences are not required, consider specifying one if your use case would benefit from";
-  return {
-    warnings: [`Role ${name} does not have an audience configured. ${advice} additional JWT claim verification.`],
-  };
-}
-
-function checkRole({ names, namespaces, ttlS, maxTtlS }: Role): void {
-  if (names.length === 0) throw invalid('"bound_service_account_names" can not be empty');
-  if (namespaces.length === 0) {
-    const selector = "bound_service_account_namespace_selector";
-    throw invalid(`"bound_service_account_namespaces" can not be empty if "${selector}" is not set`);
-  }
-  for (const list of [names, namespaces]) {
-    if (list.length > 1 && list.includes("*")) throw invalid('can not mix "*" with values');
-  }
-  if (maxTtlS > 0 && ttlS > maxTtlS) throw invalid("token ttl should not be greater than token max ttl");
-}
-
-function readRole({ roles }: Method, { params }: VaultRequest): Reply {
-  const role = roles.get(params["name"] ?? "");
-  if (!role) throw absent();
-  return {
-    data: {
-      alias_name_source: "serviceaccount_uid",
-      ...(role.audience === undefined ? {} : { audience: role.audience }),
-      bound_service_account_names: role.names,
-      bound_service_account_namespace_selector: "",
-      bound_service_account_namespaces: role.namespaces,
-      token_bound_cidrs: [],
-      token_explicit_max_ttl: role.explicitMaxTtlS,
-      token_max_ttl: role.maxTtlS,
-      token_no_default_policy: role.noDefaultPolicy,
-      token_num_uses: 0,
-      token_period: role.periodS,
-      token_policies: role.policies,
-      token_ttl: role.ttlS,
-      token_type: "default",
-    },
   };
 }
 

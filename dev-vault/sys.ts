@@ -1,8 +1,9 @@
-import { createMount, type Mount, rulesOf, type VaultState } from "./state.ts";
 import { kubernetesBackend } from "./kubernetes-auth.ts";
 import { pkiBackend } from "./pki.ts";
-import { capabilitiesAt, parsePolicy } from "./policy.ts";
-import { absent, type Backend, invalid, listReply, type Reply, type Route, type VaultRequest } from "./protocol.ts";
+import { type Backend, invalid, type Reply, type VaultRequest } from "./protocol.ts";
+import { createMount, type Mount, type VaultState } from "./state.ts";
+import { policyRoutes } from "./sys-policies.ts";
+import { sealRoutes } from "./sys-seal.ts";
 import { SYSTEM_MAX_TTL_S } from "./tokens.ts";
 
 /** What is mounted at `sys`. */
@@ -23,7 +24,7 @@ export function sysBackend(state: VaultState): Backend {
         update: (request) => enable(state, state.secrets, request),
         delete: (request) => disable(state.secrets, request),
       },
-      { pattern: /^auth$/, sudo: false, read: () => ({ data: describeMounts(state.auths) }) },
+      { pattern: /^auth$/, read: () => ({ data: describeMounts(state.auths) }) },
       {
         pattern: /^auth\/(?<path>.+)$/,
         sudo: true,
@@ -31,81 +32,7 @@ export function sysBackend(state: VaultState): Backend {
         delete: (request) => disable(state.auths, request),
       },
       ...policyRoutes(state),
-      { pattern: /^capabilities-self$/, update: (request) => capabilities(state, request) },
     ],
-  };
-}
-
-/** The key that unseals is the root token: this server keeps nothing that a seal could protect. */
-function sealRoutes(state: VaultState): Route[] {
-  return [
-    {
-      pattern: /^health$/,
-      open: true,
-      read: () => ({ bare: { status: state.sealed ? 503 : 200, body: health(state) } }),
-    },
-    { pattern: /^seal-status$/, open: true, read: () => ({ bare: { status: 200, body: sealStatus(state) } }) },
-    {
-      pattern: /^seal$/,
-      sudo: true,
-      update: () => {
-        state.sealed = true;
-        state.log.warn("sealed");
-        return undefined;
-      },
-    },
-    {
-      pattern: /^unseal$/,
-      open: true,
-      update: ({ fields }) => {
-        const key = fields.text("key");
-        if (key === undefined) throw invalid("'key' must be specified in request body as JSON, or 'reset' set to true");
-        if (key !== state.rootToken) throw invalid("unable to retrieve stored keys: invalid key");
-        state.sealed = false;
-        state.log.info("unsealed");
-        return { bare: { status: 200, body: sealStatus(state) } };
-      },
-    },
-  ];
-}
-
-const VERSION = "1.21.0";
-
-function health({ sealed, clock }: VaultState): Readonly<Record<string, unknown>> {
-  const replication = sealed ? "unknown" : "disabled";
-  return {
-    initialized: true,
-    sealed,
-    standby: sealed,
-    performance_standby: false,
-    replication_performance_mode: replication,
-    replication_dr_mode: replication,
-    server_time_utc: Math.floor(clock.now() / 1000),
-    version: VERSION,
-    enterprise: false,
-    ...(sealed ? {} : CLUSTER),
-    echo_duration_ms: 0,
-    clock_skew_ms: 0,
-    replication_primary_canary_age_ms: 0,
-  };
-}
-
-const CLUSTER = { cluster_name: "mesh-relay-dev-vault", cluster_id: "00000000-0000-0000-0000-000000000000" };
-
-function sealStatus({ sealed }: VaultState): Readonly<Record<string, unknown>> {
-  return {
-    type: "shamir",
-    initialized: true,
-    sealed,
-    t: 1,
-    n: 1,
-    progress: 0,
-    nonce: "",
-    version: VERSION,
-    migration: false,
-    ...(sealed ? {} : CLUSTER),
-    recovery_seal: false,
-    storage_type: "inmem",
   };
 }
 
@@ -180,9 +107,9 @@ interface NewMount {
   readonly tuning: Mount["tuning"];
 }
 
-function backendOf(state: VaultState, { type, path, auth, tuning }: NewMount): Backend {
-  if (type === "pki" && !auth) return pkiBackend({ clock: state.clock, tuning });
-  if (type === "kubernetes" && auth) return kubernetesBackend({ ...state, path });
+function backendOf({ tokens, clock, log }: VaultState, { type, path, auth, tuning }: NewMount): Backend {
+  if (type === "pki" && !auth) return pkiBackend({ clock, tuning });
+  if (type === "kubernetes" && auth) return kubernetesBackend({ tokens, clock, log, path });
   throw invalid(`plugin not found in the catalog: ${type}`);
 }
 
@@ -190,49 +117,4 @@ function disable(mounts: Map<string, Mount>, { params }: VaultRequest): undefine
   const path = `${params["path"] ?? ""}/`;
   if (path === "sys/" || path === "token/") throw invalid(`cannot unmount "${path}"`);
   mounts.delete(path);
-}
-
-function policyRoutes(state: VaultState): Route[] {
-  const names = (): string[] => [...state.policies.keys(), "root"].sort();
-  const textOf = ({ params }: VaultRequest): { name: string; text: string } => {
-    const name = (params["name"] ?? "").toLowerCase();
-    const text = name === "root" ? "" : state.policies.get(name);
-    if (text === undefined) throw absent();
-    return { name, text };
-  };
-  const changes: Partial<Route> = {
-    update: (request) => writePolicy(state, request),
-    delete: ({ params }) => {
-      state.policies.delete((params["name"] ?? "").toLowerCase());
-      return undefined;
-    },
-  };
-  const read = (request: VaultRequest, field: "policy" | "rules"): Reply => {
-    const { name, text } = textOf(request);
-    return { data: { name, [field]: text } };
-  };
-  return [
-    { pattern: /^policies\/acl$/, list: () => listReply(names()) },
-    { pattern: /^policies\/acl\/(?<name>[^/]+)$/, read: (request) => read(request, "policy"), ...changes },
-    { pattern: /^policy$/, read: () => ({ data: { keys: names(), policies: names() } }) },
-    { pattern: /^policy\/(?<name>[^/]+)$/, read: (request) => read(request, "rules"), ...changes },
-  ];
-}
-
-function writePolicy(state: VaultState, { params, fields }: VaultRequest): undefined {
-  const name = (params["name"] ?? "").toLowerCase();
-  const text = fields.text("policy");
-  if (name === "root") throw invalid('cannot update "root" policy');
-  if (text === undefined) throw invalid("'policy' parameter not supplied or empty");
-  parsePolicy(text);
-  state.policies.set(name, text);
-}
-
-function capabilities(state: VaultState, { fields, token }: VaultRequest): Reply {
-  const paths = fields.list("paths") ?? fields.list("path") ?? [];
-  const at = (path: string): readonly string[] => {
-    if (!token) return ["deny"];
-    return token.policies.includes("root") ? ["root"] : capabilitiesAt(rulesOf(state, token), path);
-  };
-  return { data: Object.fromEntries(paths.map((path) => [path, at(path)])) };
 }

@@ -17,7 +17,7 @@ export const serverOptions = defineOptions({
     path: "source.pollInterval",
     argument: "DURATION",
     help: "how often the directory is looked at",
-    schema: durationMs.default(500),
+    schema: durationMs.prefault("500ms"),
   },
   stateDir: {
     path: "state.dir",

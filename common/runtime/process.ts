@@ -118,13 +118,19 @@ const attributeOf = (option: Option): string => toCommander(option).attributeNam
 
 function toCommander(option: Option): CommanderOption {
   const flags = option.argument ? `${flagOf(option)} <${option.argument}>` : flagOf(option);
-  const fallback = option.schema.safeParse(undefined);
-  const value = fallback.success && fallback.data !== undefined ? `; default ${describeDefault(fallback.data)}` : "";
+  const fallback = defaultOf(option);
+  const value = fallback === undefined ? "" : `; default ${describeDefault(fallback)}`;
   const result = new CommanderOption(flags, `${option.help} (env ${envOf(option)}${value})`);
   if (option.repeated) {
     result.argParser((text: string, previous?: string[]) => [...(previous ?? []), text]);
   }
   return result;
+}
+
+/** The default as somebody would write it: "500ms", where the parsed value is a number. */
+function defaultOf({ schema }: Option): unknown {
+  const { def } = schema._zod;
+  return "defaultValue" in def ? def.defaultValue : undefined;
 }
 
 const describeDefault = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));

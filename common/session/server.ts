@@ -2,6 +2,8 @@ import { once } from "node:events";
 import { chmod, rm } from "node:fs/promises";
 import {
   addAdminServicesToServer,
+  logVerbosity,
+  setLogVerbosity,
   Server,
   ServerCredentials,
   ServerInterceptingCall,
@@ -18,6 +20,9 @@ import { formatHostPort, parseHostPort } from "../runtime/settings.ts";
 import { addHealth, addReflection, type HealthSwitch } from "./debug.ts";
 import { rememberPrincipal } from "./handlers.ts";
 import { toStatus } from "./status.ts";
+
+// Whatever grpc-js would print is in the errors it hands out, which go through our own log.
+setLogVerbosity(logVerbosity.NONE);
 
 /** A message larger than this is refused with RESOURCE_EXHAUSTED. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;

@@ -10,7 +10,7 @@ import type { ClusterRegistry } from "./registry.ts";
 import type { RelayCa } from "./relay-ca.ts";
 
 export interface EnrollmentDeps {
-  readonly registry: ClusterRegistry;
+  readonly registry: Pick<ClusterRegistry, "enroll">;
   readonly ca: RelayCa;
   readonly clock: Clock;
 }

@@ -138,9 +138,10 @@ export class ClusterRegistry {
     const nowMs = clock.now();
     if (nowMs > notAfterMs) throw expired(peer);
     try {
+      const shown = { cluster: identity.name, fingerprint };
       const known = store.get(identity.name);
-      if (known && afterUse(known, fingerprint, nowMs) === known) return known;
-      return await store.update(identity.name, (record) => afterUse(record, fingerprint, clock.now()));
+      if (known && afterUse(known, shown, nowMs) === known) return known;
+      return await store.update(identity.name, (record) => afterUse(record, shown, nowMs));
     } catch (error) {
       log.warn("certificate refused", { cluster: identity.name, serial, err: error });
       throw error;
@@ -154,7 +155,10 @@ export class ClusterRegistry {
     const publicKey = await readRequestKey(csrPem);
     const signed = await this.#sign(name, publicKey);
     await this.#deps.store.update(name, (record) =>
-      withNext(afterUse(record, peer.fingerprint, this.#deps.clock.now()), recordOf(signed, publicKey)),
+      withNext(
+        afterUse(record, { cluster: name, fingerprint: peer.fingerprint }, this.#deps.clock.now()),
+        recordOf(signed, publicKey),
+      ),
     );
     this.#deps.log.info("cluster certificate renewed", { cluster: name, notAfter: iso(signed.notAfterMs) });
     return signed;

@@ -1,4 +1,4 @@
-import { MeshError } from "../../common/runtime/errors.ts";
+import { type ErrorCode, MeshError } from "../../common/runtime/errors.ts";
 import type { CertificateRecord, ClusterRecord, TokenRecord } from "./records.ts";
 import { type JoinToken, secretMatches } from "./token.ts";
 
@@ -45,18 +45,26 @@ export function withToken(
 /** The record of a cluster that must not come back with any certificate or token it ever got. */
 export const revoked = ({ name }: ClusterRecord): ClusterRecord => ({ name, state: "REVOKED" });
 
+/** A certificate that was shown. */
+export interface ShownCertificate {
+  readonly cluster: string;
+  readonly fingerprint: string;
+}
+
 /**
- * The record after a certificate with `fingerprint` was shown: the first use of `next` makes it current. Throws
- * `failed_precondition` without a record, `permission_denied` for a revoked cluster, `unauthenticated` for a certificate
- * that is not, or not any more, the cluster's.
+ * The record after a certificate was shown: the first use of `next` makes it current. Throws `failed_precondition`
+ * without a record, `permission_denied` for a revoked cluster, `unauthenticated` for a certificate that is not, or not
+ * any more, the cluster's.
  */
-export function afterUse(record: ClusterRecord | undefined, fingerprint: string, nowMs: number): ClusterRecord {
+export function afterUse(
+  record: ClusterRecord | undefined,
+  { cluster, fingerprint }: ShownCertificate,
+  nowMs: number,
+): ClusterRecord {
   if (!record || record.state === "REGISTERED") {
-    throw new MeshError("failed_precondition", "the cluster of this certificate is not enrolled", { hint: ENROL_HINT });
+    throw refusal("failed_precondition", cluster, `cluster ${cluster} is not enrolled`);
   }
-  if (record.state === "REVOKED") {
-    throw new MeshError("permission_denied", `cluster ${record.name} is revoked`, { hint: ENROL_HINT });
-  }
+  if (record.state === "REVOKED") throw refusal("permission_denied", cluster, `cluster ${cluster} is revoked`);
   const { current, next, previous, ...rest } = record;
   if (current?.fingerprint === fingerprint) return record;
   if (next?.fingerprint === fingerprint) {
@@ -68,10 +76,14 @@ export function afterUse(record: ClusterRecord | undefined, fingerprint: string,
   }
   if (previous?.fingerprint === fingerprint && nowMs < previous.refusedFromMs) return record;
   const fault = previous?.fingerprint === fingerprint ? "was replaced by a newer one" : "is not known to this server";
-  throw new MeshError("unauthenticated", `the certificate of cluster ${record.name} ${fault}`, { hint: ENROL_HINT });
+  throw refusal("unauthenticated", cluster, `the certificate of cluster ${cluster} ${fault}`);
 }
 
-const ENROL_HINT = "give its agent a new token: meshctl cluster register NAME --renew-token";
+/** Nothing helps before a person acts, so the agent is asked to try rarely. */
+function refusal(code: ErrorCode, cluster: string, message: string): MeshError {
+  const hint = `give its agent a new token: meshctl cluster register ${cluster} --renew-token`;
+  return new MeshError(code, message, { hint, retryAfterMs: 10_000 });
+}
 
 /** The record of a cluster that was sent `certificate`. */
 export function withNext(record: ClusterRecord, certificate: CertificateRecord): ClusterRecord {

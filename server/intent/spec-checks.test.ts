@@ -118,8 +118,8 @@ describe("checkSpec", () => {
     it(`spec - ${what} is refused at its place`, () => {
       const [first, ...others] = vaultFaults(change);
       assert.deepEqual(others, []);
-      assert.ok(first?.startsWith(`${VAULT}${field}: `), first ?? "no fault");
-      assert.match(first, message);
+      assert.ok(first?.startsWith(`${VAULT}${field}: `), `got ${String(first)}`);
+      assert.match(first ?? "", message);
     });
   }
 

@@ -39,9 +39,11 @@ export function holdsIssued({ state }: ReplicaStatus): boolean {
 export function faultsOf({ cluster, rejected, certificate }: CertificateReport): string[] {
   const faults = rejected === undefined ? [] : [`cluster ${cluster} refused the certificate: ${rejected}`];
   if (certificate?.error) faults.push(`cluster ${cluster}: ${describeError(certificate.error)}`);
-  for (const { state, error, podName } of certificate?.replicas ?? []) {
+  for (const replica of certificate?.replicas ?? []) {
+    const { state, error, podName } = replica;
     if (state !== CertificateState.CERTIFICATE_STATE_FAILED && !error) continue;
-    faults.push(`cluster ${cluster}, pod ${podName}: ${error ? describeError(error) : "failed without a reason"}`);
+    const reason = error ? describeError(error) : "failed without a reason";
+    faults.push(`cluster ${cluster}, pod ${podName}: ${reason}${runwayOf(replica)}`);
   }
   return faults;
 }
@@ -53,6 +55,11 @@ export function warningsOf({ cluster, certificate }: CertificateReport): string[
   });
   const detached = `the intent is gone from cluster ${cluster}, the certificate stays in force while istiod uses it`;
   return certificate?.detached ? [`Detached: ${detached}`, ...remarks] : remarks;
+}
+
+/** How long an older certificate goes on, where there is one. */
+function runwayOf({ serial, notAfter }: ReplicaStatus): string {
+  return serial === "" || !notAfter ? "" : `; the certificate in force is valid until ${notAfter.toISOString()}`;
 }
 
 function describeError({ code, message, hint }: CertificateError): string {

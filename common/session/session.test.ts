@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { test } from "node:test";
+import { AdminServiceService, type ListSessionsResponse } from "../../proto/gen/admin/v1/admin.ts";
+import { IstiodServiceService, type LinkRequest, type LinkResponse } from "../../proto/gen/istiod/v1/istiod.ts";
+import { MeshError } from "../runtime/errors.ts";
+import { Dialer } from "./client.ts";
+import { bidi, serverStream, unary } from "./handlers.ts";
+import { MAX_MESSAGE_BYTES, methodTable, startGrpcServer, type GrpcServer } from "./server.ts";
+import { plaintextCredentials } from "./tls.ts";
+
+const empty: ListSessionsResponse = { sessions: [] };
+
+interface Handlers {
+  readonly list?: () => Promise<ListSessionsResponse>;
+  readonly link?: (requests: AsyncIterable<LinkRequest>, signal: AbortSignal) => Promise<void>;
+  readonly allowed?: Parameters<typeof methodTable>[0];
+}
+
+async function serve({ list = async () => empty, link, allowed }: Handlers): Promise<GrpcServer> {
+  const everything = { "/admin.v1.AdminService/*": () => "anybody", "/istiod.v1.IstiodService/*": () => "anybody" };
+  return startGrpcServer({
+    listen: "127.0.0.1:0",
+    authorize: methodTable(allowed ?? everything),
+    services: [
+      {
+        definition: AdminServiceService,
+        implementation: {
+          listSessions: unary(list),
+          getIntent: unary(list),
+          watchStatus: serverStream(async () => undefined),
+        },
+      },
+      {
+        definition: IstiodServiceService,
+        implementation: {
+          link: bidi<LinkRequest, LinkResponse, unknown>(async (requests, send, { signal }) => {
+            await send({ message: { $case: "noOrder", value: { reason: "none" } } });
+            await link?.(requests, signal);
+          }),
+          getOrder: unary(list),
+          listReplicas: unary(list),
+        },
+      },
+    ],
+  });
+}
+
+const dial = ({ address }: GrpcServer): Dialer =>
+  new Dialer({ address, credentials: plaintextCredentials(), peer: "test server" });
+
+const call = () => ({ signal: new AbortController().signal, timeoutMs: 10_000 });
+
+const listSessions = (dialer: Dialer) => dialer.unary(AdminServiceService.listSessions, {}, call());
+
+test("session - an error crosses the wire with code, message, hint and retry time, and without its cause", async () => {
+  const cause = new Error("secret detail");
+  const server = await serve({
+    list: () =>
+      Promise.reject(new MeshError("resource_exhausted", "too many", { hint: "wait", retryAfterMs: 1500, cause })),
+  });
+  const dialer = dial(server);
+  await assert.rejects(listSessions(dialer), (error: MeshError) => {
+    assert.deepEqual(
+      [error.code, error.message, error.hint, error.retryAfterMs],
+      ["resource_exhausted", "test server: too many", "wait", 1500],
+    );
+    return true;
+  });
+  dialer.close();
+  await server.close(100);
+});
+
+test("session - an unexpected fault tells the peer nothing, and the server lives on", async () => {
+  let failing = true;
+  const server = await serve({
+    list: async () => {
+      if (failing) throw new TypeError("cannot read secret of undefined");
+      return empty;
+    },
+  });
+  const dialer = dial(server);
+  await assert.rejects(
+    listSessions(dialer),
+    (error: MeshError) => error.code === "internal" && !error.message.includes("secret"),
+  );
+  failing = false;
+  assert.deepEqual(await listSessions(dialer), empty);
+  dialer.close();
+  await server.close(100);
+});
+
+test("session - a method that is not in the table does not exist, and its handler is never reached", async () => {
+  let reached = false;
+  const server = await serve({
+    allowed: { "/istiod.v1.IstiodService/ListReplicas": () => undefined },
+    list: async () => {
+      reached = true;
+      return empty;
+    },
+  });
+  const dialer = dial(server);
+  await assert.rejects(listSessions(dialer), { code: "unimplemented" });
+  assert.equal(reached, false);
+  dialer.close();
+  await server.close(100);
+});
+
+test("session - a rule that throws keeps the caller out", async () => {
+  const refuse = (): never => {
+    throw new MeshError("permission_denied", "not you");
+  };
+  const server = await serve({ allowed: { "/admin.v1.AdminService/*": refuse } });
+  const dialer = dial(server);
+  await assert.rejects(listSessions(dialer), { code: "permission_denied" });
+  dialer.close();
+  await server.close(100);
+});
+
+test("session - a client that leaves aborts the handler's signal; a handler that throws ends the stream with its status", async () => {
+  const aborted = Promise.withResolvers<void>();
+  let fail = false;
+  const server = await serve({
+    link: async (_, signal) => {
+      if (fail) throw new MeshError("failed_precondition", "no");
+      await once(signal, "abort");
+      aborted.resolve();
+    },
+  });
+  const dialer = dial(server);
+  const leave = new AbortController();
+  const stream = dialer.bidi(IstiodServiceService.link, leave.signal);
+  const messages = stream.messages();
+  assert.equal((await messages.next()).done, false);
+  leave.abort();
+  await aborted.promise;
+
+  fail = true;
+  const second = dialer.bidi(IstiodServiceService.link, new AbortController().signal).messages();
+  await second.next();
+  await assert.rejects(second.next(), { code: "failed_precondition" });
+  dialer.close();
+  await server.close(100);
+});
+
+test("session - a message above the limit is refused, and the server goes on", async () => {
+  const server = await serve({
+    link: async (requests) => {
+      for await (const _ of requests) return;
+    },
+  });
+  const dialer = dial(server);
+  const stream = dialer.bidi(IstiodServiceService.link, new AbortController().signal);
+  stream.write({ message: { $case: "hello", value: { mode: 1, version: "x".repeat(MAX_MESSAGE_BYTES) } } });
+  const messages = stream.messages();
+  await messages.next();
+  await assert.rejects(messages.next(), { code: "resource_exhausted" });
+  assert.deepEqual(await listSessions(dialer), empty);
+  dialer.close();
+  await server.close(100);
+});
+
+test("session - a taken port is said so, with a hint", async () => {
+  const server = await serve({});
+  await assert.rejects(
+    startGrpcServer({ listen: server.address, authorize: () => undefined, services: [] }),
+    (error: MeshError) => error.code === "port_in_use" && (error.hint ?? "").includes("another address"),
+  );
+  await server.close(100);
+});

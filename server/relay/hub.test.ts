@@ -1,0 +1,305 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { IssuedCertificate } from "../../proto/gen/certificates/v1/certificates.ts";
+import {
+  ConnectResponse,
+  ResourceOutcome,
+  type ConnectRequest,
+  type Push,
+  type Status,
+} from "../../proto/gen/relay/v1/relay.ts";
+import { Latest } from "../../common/runtime/latest.ts";
+import { silentLog } from "../../common/runtime/log.ts";
+import { ManualClock } from "../../common/runtime/manual-clock.ts";
+import { MeshError } from "../../common/runtime/errors.ts";
+import type { Send } from "../../common/session/handlers.ts";
+import {
+  digestOf,
+  ISSUED_CERTIFICATE,
+  keyOf,
+  wireResource,
+  type WireResource,
+} from "../../common/session/resource-set.ts";
+import { Hub } from "./hub.ts";
+import { IntentBook } from "./intent-book.ts";
+import type { Outgoing } from "./session.ts";
+import { StatusBook } from "./status-book.ts";
+
+const resource = (name: string, org: string): WireResource => {
+  const certificate = IssuedCertificate.fromPartial({ name: { namespace: "gloo-mesh", name }, hosts: [org] });
+  return wireResource({ namespace: "gloo-mesh", name }, Buffer.from(IssuedCertificate.encode(certificate).finish()));
+};
+
+const setOf = (...resources: WireResource[]): Map<string, WireResource> =>
+  new Map(resources.map((each) => [keyOf(each.name), each]));
+
+function setUp({ ready = true, hellosPerSecond = 100 } = {}) {
+  const clock = new ManualClock(1_000_000);
+  const intents = new IntentBook();
+  const statuses = new StatusBook();
+  let epoch = 0n;
+  const hub = new Hub({
+    clock,
+    log: silentLog,
+    intents,
+    statuses,
+    notReady: () => (ready ? [] : ["the sources have not been read yet"]),
+    nextEpoch: async () => ++epoch,
+    onSessionChange: () => undefined,
+    heartbeatMs: 20_000,
+    hellosPerSecond,
+  });
+  return { hub, clock, intents, statuses };
+}
+
+/** An agent without a network: what it sends is pulled by the hub, what it gets is kept. */
+class Agent {
+  readonly received: NonNullable<ConnectResponse["message"]>[] = [];
+  readonly ended: Promise<MeshError | undefined>;
+  readonly #inbox: ConnectRequest["message"][] = [];
+  readonly #changed = new Latest<number>(0);
+  readonly #controller = new AbortController();
+  #hasRoom = true;
+  #onDrain: (() => void) | undefined;
+
+  constructor(hub: Hub, cluster: string, held: Buffer = Buffer.alloc(0)) {
+    this.send({
+      $case: "hello",
+      value: {
+        agentVersion: "1",
+        instanceId: "i",
+        capabilities: [],
+        held: [{ type: ISSUED_CERTIFICATE, digest: held }],
+      },
+    });
+    const now = (message: Outgoing): boolean => {
+      const { message: body } = Buffer.isBuffer(message) ? ConnectResponse.decode(message) : message;
+      if (body) this.received.push(body);
+      this.#touch();
+      return this.#hasRoom;
+    };
+    const send: Send<Outgoing> = Object.assign(async (message: Outgoing) => void now(message), {
+      now,
+      onDrain: (callback: () => void) => void (this.#onDrain = callback),
+    });
+    const peer = {
+      identity: { kind: "cluster", name: cluster } as const,
+      serial: "1",
+      fingerprint: "f",
+      notAfterMs: 2e6,
+    };
+    const call = { principal: { cluster, peer }, peer: "127.0.0.1:1", signal: this.#controller.signal };
+    this.ended = hub.connect(this.#requests(), send, call).then(
+      () => undefined,
+      (error: unknown) => MeshError.from(error),
+    );
+  }
+
+  send(message: NonNullable<ConnectRequest["message"]>): void {
+    this.#inbox.push(message);
+    this.#touch();
+  }
+
+  leave(): void {
+    this.send({ $case: "heartbeat", value: { time: undefined } });
+    this.#controller.abort(new MeshError("canceled", "gone"));
+  }
+
+  stall(): void {
+    this.#hasRoom = false;
+  }
+
+  resume(): void {
+    this.#hasRoom = true;
+    this.#onDrain?.();
+  }
+
+  /** The next message of a kind that was not taken yet. */
+  async next<K extends NonNullable<ConnectResponse["message"]>["$case"]>(kind: K) {
+    await this.#changed.until(() => this.received.some(({ $case }) => $case === kind), AbortSignal.timeout(10_000));
+    const index = this.received.findIndex(({ $case }) => $case === kind);
+    return this.received.splice(index, 1)[0] as Extract<NonNullable<ConnectResponse["message"]>, { $case: K }>;
+  }
+
+  accept(push: Push, held: ReadonlyMap<string, WireResource>): void {
+    const results = push.upserts.map(({ name }) => ({
+      name,
+      outcome: ResourceOutcome.RESOURCE_OUTCOME_APPLIED,
+      code: "",
+      message: "",
+      retriable: false,
+      heldVersion: Buffer.alloc(0),
+    }));
+    const digest = digestOf(new Map([...held].map(([key, { version }]) => [key, version])));
+    this.send({ $case: "result", value: { type: push.type, id: push.id, held: digest, wantWholeSet: false, results } });
+  }
+
+  async *#requests(): AsyncGenerator<ConnectRequest> {
+    for (;;) {
+      await this.#changed.until(() => this.#inbox.length > 0, new AbortController().signal);
+      yield { message: this.#inbox.shift() };
+    }
+  }
+
+  #touch(): void {
+    this.#changed.set((this.#changed.value ?? 0) + 1);
+  }
+}
+
+test("hub - welcomes an agent, sends its intent, then only what changes", async () => {
+  const { hub, intents } = setUp();
+  const first = setOf(resource("a", "1"), resource("b", "1"));
+  intents.set("cluster-1", first);
+  const agent = new Agent(hub, "cluster-1");
+  assert.equal((await agent.next("welcome")).value.epoch, 1n);
+  const push = (await agent.next("push")).value;
+  assert.equal(push.upserts.length, 2);
+  agent.accept(push, first);
+  const second = setOf(resource("a", "1"), resource("b", "2"));
+  intents.set("cluster-1", second);
+  const change = (await agent.next("push")).value;
+  assert.deepEqual(
+    change.upserts.map(({ name }) => name?.name),
+    ["b"],
+  );
+  agent.accept(change, second);
+  agent.send({ $case: "heartbeat", value: { time: undefined } });
+  agent.leave();
+  assert.equal(await agent.ended, undefined);
+  assert.equal(hub.isConnected("cluster-1"), false);
+});
+
+test("hub - an agent that holds everything already gets a welcome and nothing else", async () => {
+  const { hub, intents } = setUp();
+  const set = setOf(resource("a", "1"));
+  intents.set("cluster-1", set);
+  const agent = new Agent(hub, "cluster-1", digestOf(new Map([...set].map(([key, { version }]) => [key, version]))));
+  await agent.next("welcome");
+  assert.deepEqual(agent.received, []);
+  assert.deepEqual(hub.sessions()[0]?.outOfSync, []);
+  agent.leave();
+});
+
+test("hub - the newest session of a cluster wins, and the end of the old one leaves it alone", async () => {
+  const { hub } = setUp();
+  const old = new Agent(hub, "cluster-1");
+  await old.next("welcome");
+  const young = new Agent(hub, "cluster-1");
+  const { value } = await young.next("welcome");
+  const error = await old.ended;
+  assert.match(error?.message ?? "", /a newer session of cluster-1 took over/);
+  assert.equal(hub.sessions()[0]?.sessionId, value.sessionId);
+  young.leave();
+});
+
+test("hub - refuses sessions before it has read its sources, and while it drains, and says when to come back", async () => {
+  const { hub } = setUp({ ready: false });
+  const early = await new Agent(hub, "cluster-1").ended;
+  assert.equal(early?.code, "unavailable");
+  assert.ok((early.retryAfterMs ?? 0) > 0);
+  const { hub: other } = setUp();
+  const agent = new Agent(other, "cluster-1");
+  await agent.next("welcome");
+  other.drain("the server stops");
+  assert.equal((await agent.next("drain")).value.reason, "the server stops");
+  assert.equal((await new Agent(other, "cluster-2").ended)?.code, "unavailable");
+  agent.leave();
+});
+
+test("hub - admits so many agents per second, and tells each of the others a later time", async () => {
+  const { hub } = setUp({ hellosPerSecond: 2 });
+  const agents = Array.from({ length: 4 }, (_, index) => new Agent(hub, `cluster-${index}`));
+  const [third, fourth] = await Promise.all(agents.slice(2).map(({ ended }) => ended));
+  assert.deepEqual([third?.code, fourth?.code], ["resource_exhausted", "resource_exhausted"]);
+  assert.ok((fourth?.retryAfterMs ?? 0) > (third?.retryAfterMs ?? 0));
+  for (const agent of agents.slice(0, 2)) agent.leave();
+});
+
+test("hub - ends a session that is silent for three heartbeats", async () => {
+  const { hub, clock } = setUp();
+  const stop = new AbortController();
+  const running = hub.run(stop.signal);
+  const agent = new Agent(hub, "cluster-1");
+  await agent.next("welcome");
+  clock.advance(61_000);
+  assert.match((await agent.ended)?.message ?? "", /nothing was heard of the agent/);
+  stop.abort();
+  await running;
+});
+
+test("hub - ends a session that lives but does not answer a push", async () => {
+  const { hub, clock, intents } = setUp();
+  intents.set("cluster-1", setOf(resource("a", "1")));
+  const stop = new AbortController();
+  const running = hub.run(stop.signal);
+  const agent = new Agent(hub, "cluster-1");
+  await agent.next("push");
+  clock.advance(50_000);
+  agent.send({ $case: "heartbeat", value: { time: new Date(clock.now()) } });
+  agent.send({ $case: "status", value: { certificates: [], removals: [], whole: true } });
+  await agent.next("heartbeat");
+  clock.advance(15_000);
+  assert.equal((await agent.ended)?.code, "deadline_exceeded");
+  stop.abort();
+  await running;
+});
+
+test("hub - a slow agent gets one merged push when it reads again", async () => {
+  const { hub, intents } = setUp();
+  const first = setOf(resource("a", "1"));
+  intents.set("cluster-1", first);
+  const agent = new Agent(hub, "cluster-1");
+  const push = (await agent.next("push")).value;
+  agent.stall();
+  agent.accept(push, first);
+  intents.set("cluster-1", setOf(resource("a", "2")));
+  const second = (await agent.next("push")).value;
+  for (const version of ["3", "4", "5"]) intents.set("cluster-1", setOf(resource("a", version)));
+  await new Promise((resolve) => setImmediate(resolve));
+  agent.accept(second, setOf(resource("a", "2")));
+  agent.resume();
+  const merged = (await agent.next("push")).value;
+  const newest = setOf(resource("a", "5"));
+  assert.deepEqual(merged.upserts[0]?.content, newest.values().next().value?.content);
+  agent.accept(merged, newest);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(!agent.received.some(({ $case }) => $case === "push"), "one push for three changes");
+  agent.leave();
+});
+
+test("hub - status is booked under the cluster of the certificate, whatever it names", async () => {
+  const { hub, statuses } = setUp();
+  const agent = new Agent(hub, "cluster-1");
+  await agent.next("welcome");
+  const booked = new Promise((resolve) => statuses.onChange(resolve));
+  const status: Status = {
+    certificates: [
+      {
+        name: { namespace: "gloo-mesh", name: "of-cluster-2" },
+        observedVersion: Buffer.alloc(0),
+        state: 1,
+        replicas: [],
+        detached: false,
+        error: undefined,
+      },
+    ],
+    removals: [],
+    whole: true,
+  };
+  agent.send({ $case: "status", value: status });
+  assert.equal(await booked, "cluster-1");
+  assert.equal(statuses.get("cluster-1").length, 1);
+  assert.deepEqual(statuses.get("cluster-2"), []);
+  agent.leave();
+});
+
+test("hub - a first message that is no hello, or an answer to nothing, ends the session", async () => {
+  const { hub } = setUp();
+  const agent = new Agent(hub, "cluster-1");
+  await agent.next("welcome");
+  agent.send({
+    $case: "result",
+    value: { type: ISSUED_CERTIFICATE, id: 9n, held: Buffer.alloc(0), wantWholeSet: false, results: [] },
+  });
+  assert.equal((await agent.ended)?.code, "invalid_argument");
+});
