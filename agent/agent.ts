@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { IstiodServiceService } from "../proto/gen/istiod/v1/istiod.ts";
 import { systemClock } from "../common/runtime/clock.ts";
+import { MeshError } from "../common/runtime/errors.ts";
 import { createRegistry, runMonitor } from "../common/runtime/metrics.ts";
 import type { ProgramContext } from "../common/runtime/process.ts";
 import { StateDirectory } from "../common/runtime/state-directory.ts";
@@ -8,10 +9,11 @@ import { runTasks } from "../common/runtime/tasks.ts";
 import { Dialer } from "../common/session/client.ts";
 import { methodTable, runGrpcServer } from "../common/session/server.ts";
 import { keyOf } from "../common/session/resource-set.ts";
-import { clientCredentials } from "../common/session/tls.ts";
 import { IntentHolder } from "./apply/intent-holder.ts";
 import { runIstiodServer } from "./certs/istiod-server.ts";
 import { debugMethods, ISTIOD_SERVICE, istiodService } from "./certs/istiod-service.ts";
+import { KubernetesTokenReviewer } from "./certs/kubernetes-token-reviewer.ts";
+import type { TokenReviewer } from "./certs/token-reviewer.ts";
 import { JwtTokenReviewer } from "./certs/jwt-token-reviewer.ts";
 import { LinkBook } from "./certs/links.ts";
 import { istiodCaFileOf, type AgentConfig } from "./config.ts";
@@ -31,6 +33,7 @@ const RELEASE_GRACE_MS = 10 * 60_000;
 export async function runAgent(config: AgentConfig, { log, signal }: ProgramContext): Promise<void> {
   const clock = systemClock;
   const random = Math.random;
+  const reviewer = await tokenReviewer(config);
   const { cluster, authority, tokenFile, trustPin, trustBundleFile } = config;
   const directory = await StateDirectory.open(config.stateDir, { program: "enterprise-agent", cluster });
   try {
@@ -56,7 +59,7 @@ export async function runAgent(config: AgentConfig, { log, signal }: ProgramCont
     const registry = createRegistry();
     registerAgentMetrics(registry, { identity, intent, relay });
     await runTasks(signal, {
-      istiods: (stop) => runIstiodServer({ ...istiodServerOptions(config), book, clock, log }, stop),
+      istiods: (stop) => runIstiodServer({ ...istiodServerOptions(config), reviewer, book, clock, log }, stop),
       relay: async (stop) => {
         await identity.ensure(stop);
         await runTasks(stop, {
@@ -108,18 +111,27 @@ function dialServer({ serverAddress, authority }: AgentConfig, credentials: Agen
     address: serverAddress,
     authority,
     peer: `management server ${serverAddress}`,
-    credentials: clientCredentials({ rootsPem, identity: { keyPem, certificatePem }, minVersion: "TLSv1.3" }),
+    tls: { rootsPem, identity: { keyPem, certificatePem }, minVersion: "TLSv1.3" },
   });
 }
 
 function istiodServerOptions(config: AgentConfig) {
   const { istiodListen: listen, istiodServiceAccounts: accounts, istiodNames: servingNames } = config;
-  const reviewer = new JwtTokenReviewer({
-    jwksFile: config.tokenJwksFile,
-    issuer: config.tokenIssuer,
-    clock: systemClock,
+  return { listen, accounts, servingNames, servingCaFile: istiodCaFileOf(config) };
+}
+
+async function tokenReviewer({ tokenJwksFile, tokenKubeconfig, tokenIssuer }: AgentConfig): Promise<TokenReviewer> {
+  if (tokenJwksFile !== undefined && tokenKubeconfig === undefined) {
+    return new JwtTokenReviewer({ jwksFile: tokenJwksFile, issuer: tokenIssuer, clock: systemClock });
+  }
+  if (tokenKubeconfig !== undefined && tokenJwksFile === undefined) {
+    // Loaded only where it is used: the Kubernetes client costs tens of MiB.
+    const { tokenReviewClient } = await import("../common/kube/token-review.ts");
+    return new KubernetesTokenReviewer(tokenReviewClient(tokenKubeconfig));
+  }
+  throw new MeshError("config_invalid", "one of --istiod-jwks-file and --istiod-kubeconfig is needed", {
+    hint: "it says how the tokens of the istiod-agents are verified",
   });
-  return { listen, accounts, servingNames, reviewer, servingCaFile: istiodCaFileOf(config) };
 }
 
 async function vaultOverrides(config: AgentConfig) {

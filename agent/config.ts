@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { defineOptions, type ConfigOf } from "../common/runtime/config.ts";
-import { listenAddress } from "../common/runtime/settings.ts";
+import { listenAddress, loopbackAddress } from "../common/runtime/settings.ts";
 import { identityOptions } from "./identity/options.ts";
 
 /** Settings of enterprise-agent. */
@@ -44,8 +44,14 @@ export const agentOptions = defineOptions({
   tokenJwksFile: {
     path: "istiod.jwksFile",
     argument: "FILE",
-    help: "JSON web key set that service account tokens are verified with",
-    schema: z.string().min(1),
+    help: "JSON web key set that service account tokens are verified with, where no API server is to be asked",
+    schema: z.string().min(1).optional(),
+  },
+  tokenKubeconfig: {
+    path: "istiod.kubeconfig",
+    argument: "FILE",
+    help: "kubeconfig of the API server that reviews service account tokens, instead of a key set",
+    schema: z.string().min(1).optional(),
   },
   tokenIssuer: {
     path: "istiod.tokenIssuer",
@@ -81,7 +87,7 @@ export const agentOptions = defineOptions({
     path: "debug.listen",
     argument: "HOST:PORT",
     help: "read-only gRPC for people, for loopback only",
-    schema: listenAddress.default("127.0.0.1:11100"),
+    schema: loopbackAddress.default("127.0.0.1:11100"),
   },
   monitorListen: {
     path: "monitor.listen",

@@ -105,7 +105,7 @@ function assemble(config: IstiodAgentConfig, context: ModeContext, mode: LinkMod
     pod: podContextOf(config),
     directory,
     orders,
-    obtain: (order, signal) => obtain(order, { clock, signal, resolve }),
+    obtain: (order, signal) => obtain(order, { clock, signal, resolve, log: full.log }),
     onAttempt: attemptCounter(registry),
   });
   const tokenFile = join(config.serviceAccountDir, LINK_TOKEN);
@@ -143,7 +143,8 @@ function proverOf(config: IstiodAgentConfig, installer: Installer, clock: Clock)
   });
   return async (ca, fresh, signal) => {
     const deps = { createCertificate, clock, signal };
-    if (!fresh) return prove(ca, deps);
+    const first = await prove(ca, deps);
+    if (!fresh || first.kind === "proved" || first.kind === "absent") return first;
     const touch = (): void => installer.touch();
     return proveWithin(ca, { ...deps, windowMs: PROOF_WINDOW_MS, intervalMs: PROOF_INTERVAL_MS, touch });
   };

@@ -14,15 +14,17 @@ export const PROGRAMS = {
 /** Files that libraries read beside themselves at run time; they stay packages. */
 const EXTERNAL = ["@grpc/reflection", "grpc-health-check", "@grpc/proto-loader"];
 
-const REQUIRE =
-  "import{createRequire as _createRequire}from'node:module';const require=_createRequire(import.meta.url);";
+/** grpc-js reads channelz.proto at `${__dirname}/../../proto`; bundled, it finds it below this folder of dist/. */
+const GRPC_FILES = "grpc-js";
 
-/** Builds into `outDir` and returns esbuild's metafile, which says what is inside which bundle. */
-export async function buildPrograms(outDir: string) {
-  rmSync(outDir, { recursive: true, force: true });
-  mkdirSync(outDir, { recursive: true });
+const BANNER =
+  "import{createRequire as _createRequire}from'node:module';const require=_createRequire(import.meta.url);" +
+  `const __dirname=import.meta.dirname+'/${GRPC_FILES}/build/src';`;
+
+/** Bundles entry points, by name of the file they become, into `outDir`; returns esbuild's metafile. */
+export async function bundle(entryPoints: Readonly<Record<string, string>>, outDir: string) {
   const { metafile } = await build({
-    entryPoints: Object.entries(PROGRAMS).map(([out, source]) => ({ out, in: source })),
+    entryPoints: Object.entries(entryPoints).map(([out, source]) => ({ out, in: source })),
     outdir: outDir,
     bundle: true,
     platform: "node",
@@ -32,16 +34,26 @@ export async function buildPrograms(outDir: string) {
     keepNames: true,
     sourcemap: "linked",
     external: EXTERNAL,
-    banner: { js: REQUIRE },
+    banner: { js: BANNER },
     metafile: true,
     logLevel: "warning",
   });
+  return metafile;
+}
+
+/** Builds into `outDir` and returns esbuild's metafile, which says what is inside which bundle. */
+export async function buildPrograms(outDir: string) {
+  rmSync(outDir, { recursive: true, force: true });
+  mkdirSync(outDir, { recursive: true });
+  const metafile = await bundle(PROGRAMS, outDir);
   for (const name of Object.keys(PROGRAMS)) {
     const file = `${outDir}/${name}.js`;
     const source = readFileSync(file, "utf8");
     if (!source.startsWith("#!")) writeFileSync(file, `#!/usr/bin/env node\n${source}`);
     chmodSync(file, 0o755);
   }
+  mkdirSync(`${outDir}/${GRPC_FILES}/proto`, { recursive: true });
+  copyFileSync("node_modules/@grpc/grpc-js/proto/channelz.proto", `${outDir}/${GRPC_FILES}/proto/channelz.proto`);
   copyFileSync("proto/gen/descriptors.binpb", `${outDir}/descriptors.binpb`);
   return metafile;
 }

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import { z } from "zod";
 import { defineOptions, type ConfigOf } from "../common/runtime/config.ts";
-import { durationMs, listenAddress } from "../common/runtime/settings.ts";
+import { durationMs, listenAddress, loopbackAddress } from "../common/runtime/settings.ts";
 import { DEFAULT_SERVER_NAMES, type ServerNames } from "./identity/relay-ca.ts";
 
 /** Settings of enterprise-networking. */
@@ -48,7 +48,7 @@ export const serverOptions = defineOptions({
     path: "admin.listen",
     argument: "HOST:PORT",
     help: "read-only admin gRPC, for loopback only",
-    schema: listenAddress.default("127.0.0.1:11100"),
+    schema: loopbackAddress.default("127.0.0.1:11100"),
   },
   adminSocket: {
     path: "admin.socket",

@@ -40,6 +40,7 @@ export async function runServer(config: ServerConfig, { log, signal }: ProgramCo
       intents,
       statuses: reports,
       notReady,
+      isEnrolled: (cluster) => registry.get(cluster)?.state === "ENROLLED",
       nextEpoch: () => epochs.next(),
       onSessionChange: (cluster) => {
         status.touch();

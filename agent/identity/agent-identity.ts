@@ -99,6 +99,7 @@ export class AgentIdentity {
     const { clock } = this.#options;
     for (;;) {
       await clock.sleep(Math.max(0, Math.min(LOOK_MS, this.#dueAtMs - clock.now())), signal);
+      // A file that cannot be read was said at the start; a running agent goes on without it.
       const token = await this.#newToken().catch(() => undefined);
       if (token) await this.#tryEnroll(token, signal);
       else if (clock.now() >= this.#dueAtMs) await this.#tryRenew(renew, signal);

@@ -4,7 +4,6 @@ import { loadPrivateKey } from "../../common/pki/keys.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { VERSION } from "../../common/runtime/version.ts";
 import { Dialer } from "../../common/session/client.ts";
-import { clientCredentials } from "../../common/session/tls.ts";
 import { EnrollmentServiceService, type EnrollResponse } from "../../proto/gen/enrollment/v1/enrollment.ts";
 import { fetchPinnedRoot } from "./trust.ts";
 
@@ -64,11 +63,7 @@ export async function enroll(
   const { address, authority } = target;
   const dialer = new Dialer({
     address,
-    credentials: clientCredentials({
-      rootsPem,
-      minVersion: "TLSv1.3",
-      ...(authority ? { serverName: authority } : {}),
-    }),
+    tls: { rootsPem, minVersion: "TLSv1.3" },
     peer: `management server ${address}`,
     ...(authority ? { authority } : {}),
   });

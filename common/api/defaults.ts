@@ -1,5 +1,5 @@
 import type { CommonCertOptions, VaultCertificateAuthority } from "./certificates.ts";
-import type { SharedTrust, VirtualMesh } from "./virtual-mesh.ts";
+import type { SharedTrust, VirtualMeshSpec } from "./virtual-mesh.ts";
 
 /** Options with nothing left open. */
 export type FullCertOptions = Required<CommonCertOptions>;
@@ -21,7 +21,7 @@ export function fullCertOptions(
  * Fills in what the kubernetes auth method leaves open. `mountedSaPath` stays open: absent, it is the directory of the
  * pod's own service account, which the istiod-agent knows.
  */
-export function withVaultDefaults(vault: VaultCertificateAuthority): VaultCertificateAuthority {
+function withVaultDefaults(vault: VaultCertificateAuthority): VaultCertificateAuthority {
   const { kubernetesAuth: auth } = vault;
   if (!auth) return vault;
   const mountPath = auth.mountPath === undefined || auth.mountPath === "" ? "/v1/auth/kubernetes" : auth.mountPath;
@@ -30,25 +30,21 @@ export function withVaultDefaults(vault: VaultCertificateAuthority): VaultCertif
   return { ...vault, kubernetesAuth: { ...auth, mountPath, secretTokenKey } };
 }
 
-/** The VirtualMesh with every default of the reference filled in. Its input is unchanged. */
-export function withDefaults(virtualMesh: VirtualMesh): VirtualMesh {
-  const { spec } = virtualMesh;
+/** The spec of a VirtualMesh with every default of the reference filled in. Its input is unchanged. */
+export function withDefaults(spec: VirtualMeshSpec): VirtualMeshSpec {
   const { mtlsConfig, federation } = spec;
   return {
-    ...virtualMesh,
-    spec: {
-      ...spec,
-      globalAccessPolicy: spec.globalAccessPolicy ?? "MESH_DEFAULT",
-      ...(federation && { federation: { ...federation, hostnameSuffix: federation.hostnameSuffix ?? "global" } }),
-      ...(mtlsConfig && {
-        mtlsConfig: {
-          ...mtlsConfig,
-          autoRestartPods: mtlsConfig.autoRestartPods ?? false,
-          rotationStrategy: mtlsConfig.rotationStrategy ?? "MULTI_ROOT",
-          ...(mtlsConfig.shared && { shared: withTrustDefaults(mtlsConfig.shared) }),
-        },
-      }),
-    },
+    ...spec,
+    globalAccessPolicy: spec.globalAccessPolicy ?? "MESH_DEFAULT",
+    ...(federation && { federation: { ...federation, hostnameSuffix: federation.hostnameSuffix ?? "global" } }),
+    ...(mtlsConfig && {
+      mtlsConfig: {
+        ...mtlsConfig,
+        autoRestartPods: mtlsConfig.autoRestartPods ?? false,
+        rotationStrategy: mtlsConfig.rotationStrategy ?? "MULTI_ROOT",
+        ...(mtlsConfig.shared && { shared: withTrustDefaults(mtlsConfig.shared) }),
+      },
+    }),
   };
 }
 

@@ -198,7 +198,7 @@ describe("withDefaults", () => {
     const text = await readFile(new URL("virtual-mesh.yaml", EXAMPLES), "utf8");
     const written = parseResources(text, "f").resources[0]?.resource as VirtualMesh;
     const before = structuredClone(written);
-    const { mtlsConfig, federation, globalAccessPolicy } = withDefaults(written).spec;
+    const { mtlsConfig, federation, globalAccessPolicy } = withDefaults(written.spec);
     assert.deepEqual(written, before);
     assert.deepEqual(mtlsConfig?.shared?.intermediateCertOptions, {
       ttlDays: 365,

@@ -29,6 +29,14 @@ export const listenAddress = z.string().refine((text) => parseHostPort(text) !==
   error: (issue) => `must be host:port, got "${String(issue.input)}"`,
 });
 
+/** A `host:port` to listen on that only this machine can reach: what is served there asks nobody who he is. */
+export const loopbackAddress = listenAddress.refine((text) => isLoopback(parseHostPort(text)?.host ?? ""), {
+  error: (issue) => `must be a loopback address such as 127.0.0.1:11100, got "${String(issue.input)}"`,
+});
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+
 const UNIT_SECONDS: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400 };
 
 /** A duration such as "500ms", "30s", "5m", "24h" or "30d"; parsed to milliseconds. */

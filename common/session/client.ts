@@ -1,20 +1,23 @@
 import {
   Client,
   Metadata,
-  type ChannelCredentials,
   type ChannelOptions,
   type ClientDuplexStream,
   type ClientReadableStream,
   type MethodDefinition,
 } from "@grpc/grpc-js";
+import { isIP } from "node:net";
 import { MeshError } from "../runtime/errors.ts";
 import { MAX_MESSAGE_BYTES } from "./server.ts";
+import { parseHostPort } from "../runtime/settings.ts";
 import { fromStatus } from "./status.ts";
+import { clientCredentials, plaintextCredentials, type ClientTls } from "./tls.ts";
 
 export interface DialOptions {
   /** "host:port" or "unix:/path". */
   readonly address: string;
-  readonly credentials: ChannelCredentials;
+  /** How to verify the server, and who we are; without it the channel is plain text, for sockets and loopback. */
+  readonly tls?: ClientTls;
   /** What the server is called in errors, e.g. "management server 10.0.0.1:9900". */
   readonly peer: string;
   /** `:authority` and TLS server name, where they are not the address's. */
@@ -50,13 +53,15 @@ export class Dialer {
 
   constructor(options: DialOptions) {
     this.#options = options;
-    const override = options.authority
-      ? { "grpc.default_authority": options.authority, "grpc.ssl_target_name_override": options.authority }
-      : {};
-    this.#client = new Client(options.address, options.credentials, {
+    const { address, tls, authority, channelOptions } = options;
+    const host = parseHostPort(address)?.host ?? "";
+    const name = authority ?? host;
+    this.#client = new Client(address, tls ? clientCredentials(tls, name) : plaintextCredentials(), {
       ...DEFAULTS,
-      ...override,
-      ...options.channelOptions,
+      ...(authority ? { "grpc.default_authority": authority } : {}),
+      // TLS has no place for an address as server name; what is verified is `name` all the same.
+      ...(tls ? { "grpc.ssl_target_name_override": isIP(name) ? "localhost" : name } : {}),
+      ...channelOptions,
     });
   }
 

@@ -7,7 +7,6 @@ import { MeshError } from "../runtime/errors.ts";
 import { Dialer } from "./client.ts";
 import { bidi, serverStream, unary } from "./handlers.ts";
 import { MAX_MESSAGE_BYTES, methodTable, startGrpcServer, type GrpcServer } from "./server.ts";
-import { plaintextCredentials } from "./tls.ts";
 
 const empty: ListSessionsResponse = { sessions: [] };
 
@@ -46,8 +45,7 @@ async function serve({ list = async () => empty, link, allowed }: Handlers): Pro
   });
 }
 
-const dial = ({ address }: GrpcServer): Dialer =>
-  new Dialer({ address, credentials: plaintextCredentials(), peer: "test server" });
+const dial = ({ address }: GrpcServer): Dialer => new Dialer({ address, peer: "test server" });
 
 const call = () => ({ signal: new AbortController().signal, timeoutMs: 10_000 });
 

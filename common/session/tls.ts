@@ -44,24 +44,21 @@ export interface ClientTls {
   /** Client certificate, where the server wants one. */
   readonly identity?: KeyAndChain;
   readonly minVersion: TlsVersion;
-  /** Name to verify in the server's certificate, where it is not the host dialled. */
-  readonly serverName?: string;
 }
 
-export function clientCredentials(tls: ClientTls): ChannelCredentials {
-  const { rootsPem, identity, minVersion, serverName } = tls;
+/** Credentials that verify the server's certificate for `name`, whatever is dialled. */
+export function clientCredentials({ rootsPem, identity, minVersion }: ClientTls, name: string): ChannelCredentials {
   const context = createSecureContext({
     ca: rootsPem,
     minVersion,
     ...(identity ? { key: identity.keyPem, cert: identity.certificatePem } : {}),
   });
   return ChannelCredentials.createFromSecureContext(context, {
-    checkServerIdentity: (host: string, certificate: PeerCertificate) =>
-      checkServerIdentity(serverName ?? host, certificate),
+    checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(name, certificate),
   });
 }
 
-/** No TLS: for loopback and for unix sockets, which the operating system guards. */
+/** For Unix sockets and loopback listeners that serve without TLS. */
 export const plaintextCredentials = (): ChannelCredentials => ChannelCredentials.createInsecure();
 
 /**

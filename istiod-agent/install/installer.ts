@@ -54,7 +54,8 @@ export class Installer implements AsyncDisposable {
     let unlock: (() => Promise<void>) | undefined;
     try {
       checkDirectory(directory);
-      mkdirSync(work, { mode: 0o700, recursive: true });
+      // Not recursive: that says ENOENT for a read-only volume.
+      if (!existsSync(work)) mkdirSync(work, { mode: 0o700 });
       unlock = await takeLock(join(work, "lock"), `directory ${directory}`);
       recover(directory);
     } catch (error) {

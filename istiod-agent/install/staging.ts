@@ -22,16 +22,23 @@ const CERTIFICATE_MODE = 0o644;
 export function replaceFiles(directory: string, files: Partial<CaFiles>, keyMode: number): void {
   const staging = join(directory, WORK_FOLDER, STAGING);
   rmSync(staging, { recursive: true, force: true });
-  mkdirSync(staging, { mode: 0o700 });
-  for (const [name, data] of Object.entries(files)) {
-    const path = join(staging, name);
-    const mode = name === "ca-key.pem" ? keyMode : CERTIFICATE_MODE;
-    writeFileSync(path, data, { mode: 0o600, flag: "wx" });
-    // The mask of the process must not take away what istiod's user needs.
-    chmodSync(path, mode);
+  try {
+    mkdirSync(staging, { mode: 0o700 });
+    for (const [name, data] of Object.entries(files)) {
+      writeStaged(join(staging, name), data, name === "ca-key.pem" ? keyMode : CERTIFICATE_MODE);
+    }
+    renameSync(staging, join(directory, WORK_FOLDER, STAGED));
+  } catch (error) {
+    rmSync(staging, { recursive: true, force: true });
+    throw error;
   }
-  renameSync(staging, join(directory, WORK_FOLDER, STAGED));
   rollForward(directory);
+}
+
+function writeStaged(path: string, data: string, mode: number): void {
+  writeFileSync(path, data, { mode: 0o600, flag: "wx" });
+  // The mask of the process must not take away what istiod's user needs.
+  chmodSync(path, mode);
 }
 
 /** Finishes what a killed process left: a whole set goes into force, a part of one is removed. */

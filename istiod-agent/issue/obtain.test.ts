@@ -72,6 +72,8 @@ async function startVault(routes: Routes) {
 interface SignOptions {
   readonly issuer?: Authority;
   readonly capSeconds?: number;
+  /** Milliseconds since the epoch; wins over what is asked for. */
+  readonly notAfterMs?: number;
   readonly ca?: boolean;
   /** Certified instead of the request's key. */
   readonly key?: KeyObject;
@@ -87,7 +89,7 @@ async function signAsVault({ csr, ttl }: Body, options: SignOptions = {}): Promi
     publicKey: key ?? request.publicKey,
     uriSans: request.uriSans,
     notBeforeMs: Date.now() - 30_000,
-    notAfterMs: Date.now() + seconds * 1000,
+    notAfterMs: options.notAfterMs ?? Date.now() + seconds * 1000,
     ...(ca ? { ca: { pathLength: 0 } } : {}),
   });
 }
@@ -196,6 +198,13 @@ test("obtain - a shorter life is taken and reported with the command or the issu
   assert.deepEqual((await obtain(order(capped.url), deps)).warnings, [
     "LifetimeShortened: vault gave 5d of the 30d wanted; to allow more: vault secrets tune -max-lease-ttl=720h pki",
   ]);
+  const { notAfterMs } = certificateFacts(world.root.certificate);
+  await using ending = await startVault(signed({ notAfterMs }));
+  const [warning] = (await obtain({ ...order(ending.url), ttlSeconds: 2000 * DAY_SECONDS }, deps)).warnings;
+  assert.match(
+    warning ?? "",
+    /^LifetimeShortened: vault gave 1000d of the 2000d wanted; its issuer "CN=root" ends then/,
+  );
   await using useless = await startVault(signed({ capSeconds: 20 }));
   await assert.rejects(obtain(order(useless.url), deps), {
     code: "ca_unsound",
@@ -209,7 +218,7 @@ const REFUSALS: readonly (readonly [string, () => Routes, Partial<IssueOrder>, o
     "another key's certificate",
     () => signed({ key: world.below.key }),
     {},
-    { code: "vault_malformed", message: /none of 3 certificates .* of the requested key/ },
+    { code: "vault_malformed", message: /none of 4 certificates .* of the requested key/ },
   ],
   [
     "no certificate at all",

@@ -4,6 +4,7 @@ import { isSelfSigned } from "../../common/pki/chain.ts";
 import { publicKeyHash } from "../../common/pki/keys.ts";
 import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
+import type { Log } from "../../common/runtime/log.ts";
 import type { ResolveOverride } from "../vault/resolve.ts";
 import { type VaultSession, withVault } from "../vault/session.ts";
 import { certificatesOf, publishedIssuers } from "./issuers.ts";
@@ -18,6 +19,8 @@ export interface IssueDeps {
   readonly resolve?: readonly ResolveOverride[];
   /** Milliseconds until one call to Vault is given up. */
   readonly deadlineMs?: number;
+  /** Hears of the steps on the way. */
+  readonly log?: Pick<Log, "info">;
 }
 
 /** A CA that was obtained and proved, and remarks that are no failures ("LifetimeShortened: …"). */
@@ -35,14 +38,16 @@ export interface Issued extends SigningCa {
  */
 export async function obtain(order: IssueOrder, deps: IssueDeps): Promise<Issued> {
   const { server, namespace, auth } = order.vault;
-  const { signal, resolve = [], deadlineMs } = deps;
+  const { signal, resolve = [], deadlineMs, log } = deps;
+  const onLogin = (caller: string): void => log?.info("logged in to vault", { server, caller });
   const caPem = await readCaBundle(order.vault, signal);
-  return withVault({ server, namespace, auth, caPem, resolve, deadlineMs, signal }, async (vault) => {
+  return withVault({ server, namespace, auth, caPem, resolve, deadlineMs, signal, onLogin }, async (vault) => {
     const request = await makeRequest(order, vault);
     let signed: Signed;
     let kept: readonly string[] = [];
     try {
       signed = await sign(order, vault, request);
+      log?.info("vault signed the certificate", { server, caPath: order.vault.caPath });
     } finally {
       kept = await request.cleanUp();
     }

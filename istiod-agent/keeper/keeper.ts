@@ -16,7 +16,7 @@ import { readIssueRecord, writeIssueRecord } from "./record.ts";
 import { Retries } from "./retries.ts";
 import { orderOf, situationOf, toStatus, wantedOf, type HeldCa, type KeeperState } from "./state.ts";
 
-/** Asks istiod whether it signs with `ca`. `fresh`: it was installed just now, so istiod gets some time to take it. */
+/** Asks istiod whether it signs with `ca`. `fresh`: istiod was not asked since it was installed, so it gets some time. */
 export type Prove = (ca: SigningCa, fresh: boolean, signal: AbortSignal) => Promise<ProofOutcome>;
 
 export interface KeeperOptions {
@@ -185,7 +185,8 @@ export class Keeper {
   async #prove({ prove }: Workplace, signal: AbortSignal): Promise<void> {
     const { held } = this.#state;
     if (!held || !prove) return;
-    const proof = await this.#untilOrderChanges(signal, (stop) => prove(held.ca, held.proof === undefined, stop));
+    const fresh = held.proof === undefined || held.proof.kind === "absent";
+    const proof = await this.#untilOrderChanges(signal, (stop) => prove(held.ca, fresh, stop));
     if (proof) this.#update({ held: { ...held, proof, proveAtMs: this.#proveNext(proof, held.proof) } });
   }
 

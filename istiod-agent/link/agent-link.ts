@@ -7,7 +7,6 @@ import type { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { Backoff } from "../../common/runtime/retry.ts";
 import { Dialer } from "../../common/session/client.ts";
-import { clientCredentials } from "../../common/session/tls.ts";
 import type { OrderState } from "./order-state.ts";
 import { runStream } from "./stream.ts";
 
@@ -72,18 +71,14 @@ export class AgentLink {
   /** Opens one stream with the bundle and the token of this moment; a rotated one is in force with the next. */
   async #stream(signal: AbortSignal): Promise<void> {
     const { address, caFile, authority, tokenFile, clock, mode, statuses } = this.#options;
-    const rootsPem = await readText(caFile, "write the agent's serving ca there (the agent's --serving-ca-file)");
+    const rootsPem = await readText(caFile, "have the agent write its certificates there (its --istiod-ca-file)");
     const token = (
       await readText(tokenFile, "mount a service account token for audience enterprise-agent there")
     ).trim();
     const dialer = new Dialer({
       address,
       peer: `agent ${address}`,
-      credentials: clientCredentials({
-        rootsPem,
-        minVersion: "TLSv1.2",
-        ...(authority === undefined ? {} : { serverName: authority }),
-      }),
+      tls: { rootsPem, minVersion: "TLSv1.2" },
       ...(authority === undefined ? {} : { authority }),
       headers: () => ({ authorization: `Bearer ${token}` }),
     });

@@ -1,7 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { Dialer } from "../../common/session/client.ts";
-import { clientCredentials } from "../../common/session/tls.ts";
 import { IstioCertificateServiceService } from "../../proto/gen/istio/v1/auth/ca.ts";
+import { fileCredential } from "../vault/credential.ts";
 import type { CreateCertificate } from "./prove.ts";
 
 export interface IstiodOptions {
@@ -25,10 +24,10 @@ const VALIDITY_SECONDS = 3600n;
 export function istiodClient(options: IstiodOptions): CreateCertificate {
   return async (csrPem, signal) => {
     const { address, serverName, rootsPem, tokenPath, timeoutMs = TIMEOUT_MS } = options;
-    const token = (await readFile(tokenPath, { encoding: "utf8", signal })).trim();
+    const token = await fileCredential(tokenPath).read(signal);
     const dialer = new Dialer({
       address,
-      credentials: clientCredentials({ rootsPem: rootsPem(), minVersion: "TLSv1.2", serverName }),
+      tls: { rootsPem: rootsPem(), minVersion: "TLSv1.2" },
       peer: `istiod ${address}`,
       authority: serverName,
       headers: () => ({ authorization: `Bearer ${token}` }),

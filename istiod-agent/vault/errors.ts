@@ -35,7 +35,7 @@ export function vaultText(body: unknown): string {
 export function statusError(site: CallSite, response: HttpResponse): MeshError {
   const { status, body } = response;
   const what = `vault at ${site.server.origin}: ${site.method} ${site.path} answered ${status}: ${vaultText(body)}`;
-  if (status === 403) return deniedError(site, what);
+  if (status === 403) return deniedError(site, vaultText(body));
   const passes = status < 400 || status === 412 || status === 429 || status >= 500;
   return passes
     ? passingError(what, response)
@@ -56,10 +56,11 @@ function passingError(what: string, { status, headers, body }: HttpResponse): Me
   return new MeshError("vault_unreachable", what, { ...options, hint });
 }
 
-function deniedError({ method, path, caller }: CallSite, what: string): MeshError {
+function deniedError({ server, method, path, caller }: CallSite, text: string): MeshError {
   const capability = method === "GET" ? "read" : method === "DELETE" ? "delete" : "update";
-  return new MeshError("vault_denied", `${what} for ${caller}`, {
-    hint: `grant it in a policy of ${caller}: path "${path}" { capabilities = ["${capability}"] }`,
+  const grant = `grant it in a policy of ${caller}: path "${path}" { capabilities = ["${capability}"] }`;
+  return new MeshError("vault_denied", `vault at ${server.origin} denied ${method} ${path} to ${caller}: ${text}`, {
+    hint: /invalid token/i.test(text) ? `replace ${caller}: vault does not know it` : grant,
   });
 }
 

@@ -18,6 +18,8 @@ export type VaultAuth =
 export interface SessionOptions extends ClientOptions {
   readonly auth: VaultAuth;
   readonly signal: AbortSignal;
+  /** Called after each login, with what logged in. */
+  readonly onLogin?: ((caller: string) => void) | undefined;
 }
 
 /** Vault, logged in. Errors are of the codes vault_*, and name what the operator must change. */
@@ -106,6 +108,7 @@ class Session implements VaultSession {
     });
     const parsed = loginReply.safeParse(reply.auth);
     if (!parsed.success) throw new MeshError("vault_malformed", `vault's answer to ${call.path} has no client_token`);
+    this.#options.onLogin?.(name);
     return { token: parsed.data.client_token, name };
   }
 
@@ -133,7 +136,7 @@ function loginError(thrown: unknown, writeRole: string, account: ServiceAccount 
   const { namespace, name } = account ?? { namespace: "NAMESPACE", name: "NAME" };
   const bind = `${writeRole} bound_service_account_names=${name} bound_service_account_namespaces=${namespace}`;
   if (code === "vault_denied") {
-    const hint = `bind the account (${bind} …), and check that vault can review this cluster's tokens`;
+    const hint = `bind the account (${bind} …), and check that the mount is there and can review this cluster's tokens`;
     return new MeshError(code, message, { cause, hint });
   }
   if (code !== "vault_rejected" || !/role name|missing role/i.test(message)) return error;

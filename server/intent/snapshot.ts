@@ -1,6 +1,6 @@
 import type { KubernetesCluster, Mesh } from "../../common/api/discovery.ts";
 import { nameOf, refKey } from "../../common/api/meta.ts";
-import { parseResources, type ParsedFile, type ParsedResource } from "../../common/api/parse.ts";
+import type { ParsedFile, ParsedResource } from "../../common/api/parse.ts";
 import type { Path, Position, Problem, ResourceId } from "../../common/api/problem.ts";
 import type { Resource } from "../../common/api/resources.ts";
 import type { VirtualMesh } from "../../common/api/virtual-mesh.ts";
@@ -15,16 +15,6 @@ export interface IntentSnapshot {
   readonly problems: readonly Problem[];
   /** Where a part of a resource stands, for resources that come from files. */
   readonly locate?: (id: ResourceId, path: Path) => (Position & { readonly file: string }) | undefined;
-}
-
-/** Reads the snapshot from texts of YAML files; `faults` are files that could not be read at all. */
-export function readSnapshot(
-  files: readonly { readonly file: string; readonly text: string }[],
-  faults: readonly { readonly file: string; readonly message: string }[] = [],
-): IntentSnapshot {
-  const snapshot = snapshotOf(files.map(({ file, text }) => parseResources(text, file)));
-  const unread = faults.map(({ file, message }): Problem => ({ code: "resource_invalid", path: "", message, file }));
-  return { ...snapshot, problems: [...unread, ...snapshot.problems] };
 }
 
 /**

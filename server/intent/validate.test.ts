@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { parseResources } from "../../common/api/parse.ts";
 import { clusterNamed, meshOf, meshRef, snapshotWith, virtualMeshOf } from "./fixtures.ts";
 import { foldLastGood } from "./last-good.ts";
-import { readSnapshot } from "./snapshot.ts";
+import { snapshotOf } from "./snapshot.ts";
 import { validate } from "./validate.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -103,7 +104,7 @@ spec:
           server: http://vault.vault:8200
           kubernetesAuth: { role: r }
 ${more}`;
-    const judged = (file: string): Verdict => verdictOf(validate(readSnapshot([{ file: "vm.yaml", text: file }])));
+    const judged = (file: string): Verdict => verdictOf(validate(snapshotOf([parseResources(file, "vm.yaml")])));
     const path = "spec.mtlsConfig.shared.intermediateCertificateAuthority.vault";
     assert.equal(judged(text("pki/root/sign-intermediate")).state, "ACCEPTED");
     assert.deepEqual(judged(text("pki/root")).errors, [
@@ -115,8 +116,8 @@ ${more}`;
   });
 
   it("validate - a resource that is defined twice is not used, and each place is named", () => {
-    const file = (name: string): { file: string; text: string } => ({ file: name, text: JSON.stringify(meshOf(1)) });
-    const { problems, meshes } = readSnapshot([file("a.yaml"), file("b.yaml")]);
+    const text = JSON.stringify(meshOf(1));
+    const { problems, meshes } = snapshotOf(["a.yaml", "b.yaml"].map((file) => parseResources(text, file)));
     assert.deepEqual(meshes, []);
     assert.deepEqual(
       problems.map(({ file: name, message }) => `${name ?? ""}: ${message}`),

@@ -33,7 +33,7 @@ const resource = (name: string, org: string): WireResource => {
 const setOf = (...resources: WireResource[]): Map<string, WireResource> =>
   new Map(resources.map((each) => [keyOf(each.name), each]));
 
-function setUp({ ready = true, hellosPerSecond = 100 } = {}) {
+function setUp({ ready = true, hellosPerSecond = 100, revoked = new Set<string>() } = {}) {
   const clock = new ManualClock(1_000_000);
   const intents = new IntentBook();
   const statuses = new StatusBook();
@@ -44,6 +44,7 @@ function setUp({ ready = true, hellosPerSecond = 100 } = {}) {
     intents,
     statuses,
     notReady: () => (ready ? [] : ["the sources have not been read yet"]),
+    isEnrolled: (cluster) => !revoked.has(cluster),
     nextEpoch: async () => ++epoch,
     onSessionChange: () => undefined,
     heartbeatMs: 20_000,
@@ -62,7 +63,7 @@ class Agent {
   #hasRoom = true;
   #onDrain: (() => void) | undefined;
 
-  constructor(hub: Hub, cluster: string, held: Buffer = Buffer.alloc(0)) {
+  constructor(hub: Hub, cluster: string, held: Buffer = Buffer.alloc(0), notAfterMs = 9e9) {
     this.send({
       $case: "hello",
       value: {
@@ -86,7 +87,7 @@ class Agent {
       identity: { kind: "cluster", name: cluster } as const,
       serial: "1",
       fingerprint: "f",
-      notAfterMs: 2e6,
+      notAfterMs,
     };
     const call = { principal: { cluster, peer }, peer: "127.0.0.1:1", signal: this.#controller.signal };
     this.ended = hub.connect(this.#requests(), send, call).then(
@@ -302,4 +303,25 @@ test("hub - a first message that is no hello, or an answer to nothing, ends the 
     value: { type: ISSUED_CERTIFICATE, id: 9n, held: Buffer.alloc(0), wantWholeSet: false, results: [] },
   });
   assert.equal((await agent.ended)?.code, "invalid_argument");
+});
+
+test("hub - a cluster that is revoked while its hello is awaited gets no session", async () => {
+  const revoked = new Set<string>();
+  const { hub } = setUp({ revoked });
+  const agent = new Agent(hub, "cluster-1");
+  revoked.add("cluster-1");
+  assert.equal((await agent.ended)?.code, "permission_denied");
+  assert.equal(hub.isConnected("cluster-1"), false);
+});
+
+test("hub - a session ends with the life of its certificate", async () => {
+  const { hub, clock } = setUp();
+  const stop = new AbortController();
+  const running = hub.run(stop.signal);
+  const agent = new Agent(hub, "cluster-1", Buffer.alloc(0), clock.now() + 10_000);
+  await agent.next("welcome");
+  clock.advance(15_000);
+  assert.equal((await agent.ended)?.code, "unauthenticated");
+  stop.abort();
+  await running;
 });

@@ -24,6 +24,8 @@ export interface HubOptions {
   readonly statuses: StatusBook;
   /** Reasons why sessions are not served yet; empty when they are. */
   readonly notReady: () => readonly string[];
+  /** False for a cluster that is not (or no longer) enrolled. */
+  readonly isEnrolled: (cluster: string) => boolean;
   /** Epoch of a new session: greater than all before. */
   readonly nextEpoch: () => Promise<bigint>;
   /** Called when a session begins or ends, or what it has acknowledged changes. */
@@ -70,6 +72,9 @@ export class Hub {
     const hello = await this.#readHello(iterator, call.signal);
     this.#checkServing();
     const epoch = await this.#options.nextEpoch();
+    const { cluster } = call.principal;
+    // Asked at the last moment: a revocation while the hello was awaited found no session to end.
+    if (!this.#options.isEnrolled(cluster)) throw new MeshError("permission_denied", `cluster ${cluster} is revoked`);
     const session = this.#open(call, { hello, epoch }, send);
     try {
       // When the server ends the session the reader is left behind; it ends with the call.
@@ -258,6 +263,8 @@ export class Hub {
     const silentMs = now - session.lastSeenMs;
     if (silentMs > this.#heartbeatMs * MISSED_HEARTBEATS) {
       session.end(new MeshError("unavailable", `nothing was heard of the agent for ${silentMs} ms`));
+    } else if (now > session.info.certificateNotAfterMs) {
+      session.end(new MeshError("unauthenticated", "the client certificate has expired"));
     } else if (now - session.unansweredSinceMs > RESULT_TIMEOUT_MS) {
       session.end(new MeshError("deadline_exceeded", `a push was not answered within ${RESULT_TIMEOUT_MS} ms`));
     } else {

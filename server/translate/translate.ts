@@ -1,14 +1,14 @@
 import type { IssuedCertificate } from "../../common/api/certificates.ts";
-import { fullCertOptions, withVaultDefaults } from "../../common/api/defaults.ts";
+import { withDefaults } from "../../common/api/defaults.ts";
 import type { Mesh } from "../../common/api/discovery.ts";
 import { nameOf, refKey, type NamespacedName } from "../../common/api/meta.ts";
 import { clusterOf } from "../intent/mesh-checks.ts";
 import type { AcceptedIntent } from "../intent/verdict.ts";
 
 /** Label of everything that the management server writes into a cluster: the namespace of the server. */
-export const OWNER_LABEL = "owner.networking.mesh.gloo.solo.io";
+const OWNER_LABEL = "owner.networking.mesh.gloo.solo.io";
 /** Annotation with the resources that something was made from: JSON, kind to references. */
-export const PARENTS_ANNOTATION = "parents.networking.mesh.gloo.solo.io";
+const PARENTS_ANNOTATION = "parents.networking.mesh.gloo.solo.io";
 
 /** Where an agent lives when its Mesh does not say. */
 const DEFAULT_NAMESPACE = "gloo-mesh";
@@ -59,7 +59,7 @@ export function certificateName({ metadata, spec }: Mesh): NamespacedName {
 
 /** One, or none where the VirtualMesh leaves certificates alone or asks for a root that nobody makes yet. */
 function issuedCertificates(intent: AcceptedIntent, mesh: Mesh, ownNamespace: string): IssuedCertificate[] {
-  const shared = intent.spec.mtlsConfig?.shared;
+  const shared = withDefaults(intent.spec).mtlsConfig?.shared;
   const vault = shared?.intermediateCertificateAuthority?.vault;
   if (!vault) return [];
   return [
@@ -75,8 +75,8 @@ function issuedCertificates(intent: AcceptedIntent, mesh: Mesh, ownNamespace: st
       },
       spec: {
         ...installationOf(mesh),
-        certOptions: fullCertOptions(shared.intermediateCertOptions, "Istio"),
-        agentCa: { vault: withVaultDefaults(vault) },
+        ...(shared.intermediateCertOptions && { certOptions: shared.intermediateCertOptions }),
+        agentCa: { vault },
         mesh: nameOf(mesh),
         virtualMesh: intent.ref,
       },

@@ -16,39 +16,47 @@ export interface ReviewedAuthority extends AsyncDisposable {
 const OURS = "enterprise-agent";
 
 /** What every TokenReviewer does, whoever stands behind it. */
-export function tokenReviewerContract(name: string, start: () => Promise<ReviewedAuthority>): void {
-  test(`token reviewer - ${name}: tells the pod, account and expiry of a pod-bound token`, async () => {
+export function tokenReviewerContract(
+  name: string,
+  start: () => Promise<ReviewedAuthority>,
+  options: { readonly skip?: string | false } = {},
+): void {
+  test(`token reviewer - ${name}: tells the pod, account and expiry of a pod-bound token`, options, async () => {
     await using authority = await start();
     const { expiresAtMs, ...pod } = await authority.reviewer.review(await authority.podToken(OURS));
     assert.deepEqual(pod, authority.pod);
     assert.ok(expiresAtMs > Date.now() + 60_000, `expires at ${new Date(expiresAtMs).toISOString()}`);
   });
 
-  test(`token reviewer - ${name}: refuses what is not a pod-bound token for us, and repeats none of it`, async () => {
-    await using authority = await start();
-    const sound = await authority.podToken(OURS);
-    const [header = "", payload = "", signature = ""] = sound.split(".");
-    const none = Buffer.from(JSON.stringify({ alg: "none" })).toString("base64url");
-    const refusals: Record<string, string> = {
-      "another audience": await authority.podToken("istio-ca"),
-      "no pod": await authority.unboundToken(OURS),
-      "a changed payload": `${header}.${changeClaims(payload)}.${signature}`,
-      "no signature": `${none}.${payload}.`,
-      "a cut signature": `${header}.${payload}.${signature.slice(0, -8)}`,
-      "no token at all": "not-a-token",
-      "far too long": "x".repeat(100_000),
-    };
-    for (const [what, token] of Object.entries(refusals)) {
-      await assert.rejects(authority.reviewer.review(token), (error) => {
-        assert.ok(error instanceof MeshError, `${what}: ${String(error)}`);
-        assert.equal(error.code, "unauthenticated", `${what}: ${error.message}`);
-        const parts = token.split(".").filter((part) => part.length > 8);
-        assert.ok(!parts.some((part) => error.message.includes(part)), `${what}: the message repeats the token`);
-        return true;
-      });
-    }
-    await authority.reviewer.review(sound);
-  });
+  test(
+    `token reviewer - ${name}: refuses what is not a pod-bound token for us, and repeats none of it`,
+    options,
+    async () => {
+      await using authority = await start();
+      const sound = await authority.podToken(OURS);
+      const [header = "", payload = "", signature = ""] = sound.split(".");
+      const none = Buffer.from(JSON.stringify({ alg: "none" })).toString("base64url");
+      const refusals: Record<string, string> = {
+        "another audience": await authority.podToken("istio-ca"),
+        "no pod": await authority.unboundToken(OURS),
+        "a changed payload": `${header}.${changeClaims(payload)}.${signature}`,
+        "no signature": `${none}.${payload}.`,
+        "a cut signature": `${header}.${payload}.${signature.slice(0, -8)}`,
+        "no token at all": "not-a-token",
+        "far too long": "x".repeat(100_000),
+      };
+      for (const [what, token] of Object.entries(refusals)) {
+        await assert.rejects(authority.reviewer.review(token), (error) => {
+          assert.ok(error instanceof MeshError, `${what}: ${String(error)}`);
+          assert.equal(error.code, "unauthenticated", `${what}: ${error.message}`);
+          const parts = token.split(".").filter((part) => part.length > 8);
+          assert.ok(!parts.some((part) => error.message.includes(part)), `${what}: the message repeats the token`);
+          return true;
+        });
+      }
+      await authority.reviewer.review(sound);
+    },
+  );
 }
 
 function changeClaims(payload: string): string {

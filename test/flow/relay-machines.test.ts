@@ -65,7 +65,7 @@ test("relay machines - a change sends what changed and nothing else", () => {
     push?.upserts.map(({ name }) => name?.name),
     ["b"],
   );
-  assert.ok(push && Buffer.compare(push.base, heldDigest(held)) === 0);
+  assert.deepEqual(push?.base, heldDigest(held));
 });
 
 test("relay machines - changes while a push is in flight become one further push", () => {
@@ -181,7 +181,8 @@ test("relay machines - any schedule of edits, cuts and restarts ends in agreemen
         if (each.kind === "set") {
           want = { ...want, [each.name]: each.content };
           removed.delete(each.name);
-        } else if (each.kind === "remove" && each.name in want) {
+        }
+        if (each.kind === "remove" && each.name in want) {
           const { [each.name]: _, ...rest } = want;
           want = rest;
           removed.add(each.name);

@@ -120,6 +120,7 @@ export class IstiodLinkWorld implements AsyncDisposable {
     const token = { podName: name, podUid: uid };
     await writeFileAtomic(tokenFile, await this.token(token));
     await writeFileAtomic(`${home}/tokens/token`, await this.token({ ...token, audience: this.accounts.issuer }));
+    await writeFileAtomic(`${home}/tokens/istio-ca-token`, await this.token({ ...token, audience: "istio-ca" }));
     const flags = {
       podName: name,
       serviceAccount: "istiod-service-account",

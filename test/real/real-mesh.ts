@@ -10,7 +10,6 @@ import {
 import { ListReplicasResponse, IstiodServiceService } from "../../proto/gen/istiod/v1/istiod.ts";
 import { CertificateState } from "../../proto/gen/certificates/v1/certificates.ts";
 import { Dialer } from "../../common/session/client.ts";
-import { plaintextCredentials } from "../../common/session/tls.ts";
 import { applyVaultSetup, createVaultRoot, type VaultRoot } from "../../demo/vault-setup.ts";
 import { startApiServer, type ApiServer, type PodRef } from "../harness/api-server.ts";
 import { temporaryFolder, type TemporaryFolder } from "../harness/folder.ts";
@@ -20,6 +19,7 @@ import { freePort } from "../harness/ports.ts";
 import { startProcess, type RunningProcess } from "../harness/process.ts";
 import { startVault, type RealVault } from "../harness/vault.ts";
 import { eventually } from "../harness/wait.ts";
+import { istiodDeployment } from "./istiod-deployment.ts";
 
 const REPOSITORY = join(import.meta.dirname, "../..");
 const EXAMPLES = join(REPOSITORY, "examples");
@@ -133,7 +133,7 @@ class ManagementServer implements AsyncDisposable {
       }),
     );
     const address = `unix:${folder.file("state", "admin.sock")}`;
-    const dialer = new Dialer({ address, credentials: plaintextCredentials(), peer: "admin socket" });
+    const dialer = new Dialer({ address, peer: "admin socket" });
     stack.defer(() => dialer.close());
     return new ManagementServer(folder, [relay, enrollment], dialer, stack.move());
   }
@@ -234,7 +234,7 @@ export class RealCluster implements AsyncDisposable {
 
   /** Waits until the agent knows the pod's init container. */
   async untilLinked(): Promise<void> {
-    const dialer = new Dialer({ address: this.agentDebugAddress, credentials: plaintextCredentials(), peer: "agent" });
+    const dialer = new Dialer({ address: this.agentDebugAddress, peer: "agent" });
     try {
       await eventually(`istiod-agent of ${this.name} linked`, async () => {
         const answer: ListReplicasResponse = await dialer.unary(
@@ -295,7 +295,7 @@ async function setUpVault(vault: RealVault, api: ApiServer, root: VaultRoot): Pr
 /** The projected tokens of istiod's pod, which is a real, Pending, pod of a real Deployment. */
 async function writePodTokens(api: ApiServer, folder: TemporaryFolder): Promise<void> {
   await api.createServiceAccount(ACCOUNT.namespace, ACCOUNT.serviceAccount);
-  await api.apply(istiodDeployment());
+  await api.apply(istiodDeployment(ACCOUNT));
   const pod: PodRef = await api.podWith(ACCOUNT.namespace, "app=istiod");
   await mkdir(folder.file("account"), { mode: 0o700 });
   await mkdir(folder.file("cacerts"), { mode: 0o700 });
@@ -306,23 +306,6 @@ async function writePodTokens(api: ApiServer, folder: TemporaryFolder): Promise<
     await writeFile(folder.file("account", file), token, { mode: 0o600 });
   }
   await writeFile(folder.file("jwks.json"), JSON.stringify(await api.jwks()));
-}
-
-function istiodDeployment(): object {
-  const labels = { app: "istiod" };
-  const container = { name: "discovery", image: "docker.io/istio/pilot:1.31.0" };
-  return {
-    apiVersion: "apps/v1",
-    kind: "Deployment",
-    metadata: { namespace: ACCOUNT.namespace, name: "istiod" },
-    spec: {
-      selector: { matchLabels: labels },
-      template: {
-        metadata: { labels },
-        spec: { serviceAccountName: ACCOUNT.serviceAccount, containers: [container] },
-      },
-    },
-  };
 }
 
 interface AgentPlan {

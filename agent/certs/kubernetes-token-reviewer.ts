@@ -1,0 +1,26 @@
+import { decodeJwt } from "jose";
+import type { ReviewToken } from "../../common/kube/token-review.ts";
+import { LINK_AUDIENCE } from "../../common/session/link.ts";
+import { readPodIdentity, refused, type PodIdentity, type TokenReviewer } from "./token-reviewer.ts";
+
+/** Longer than any token of Kubernetes; what is longer is not sent on. */
+const MAX_TOKEN_CHARACTERS = 16 * 1024;
+
+/** Has the API server of the cluster review each token, so that a token of a deleted pod is refused at once. */
+export class KubernetesTokenReviewer implements TokenReviewer {
+  readonly #review: ReviewToken;
+
+  constructor(review: ReviewToken) {
+    this.#review = review;
+  }
+
+  async review(token: string): Promise<PodIdentity> {
+    if (token.length > MAX_TOKEN_CHARACTERS) throw refused(`it is longer than ${MAX_TOKEN_CHARACTERS} characters`);
+    const { authenticated, audiences } = await this.#review(token, [LINK_AUDIENCE]);
+    if (!authenticated || !audiences.includes(LINK_AUDIENCE)) {
+      throw refused(`the api server does not accept it for audience ${LINK_AUDIENCE}`);
+    }
+    // The API server has verified the signature, so the claims can be believed.
+    return readPodIdentity(decodeJwt(token));
+  }
+}

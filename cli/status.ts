@@ -1,0 +1,132 @@
+import { z } from "zod";
+import { defineOptions } from "../common/runtime/config.ts";
+import { MeshError } from "../common/runtime/errors.ts";
+import { type AnyCommand, command } from "../common/runtime/process.ts";
+import { booleanSwitch } from "../common/runtime/settings.ts";
+import { type Cell, formatTable } from "../common/runtime/table.ts";
+import {
+  AdminServiceService,
+  type ClusterCertificate,
+  type VirtualMeshStatus,
+  WatchStatusResponse,
+} from "../proto/gen/admin/v1/admin.ts";
+import {
+  CertificateState,
+  certificateStateToJSON,
+  type ReplicaStatus,
+} from "../proto/gen/certificates/v1/certificates.ts";
+import { CALL_TIMEOUT_MS, connectionOptions, withServer } from "./connection.ts";
+import { formatTime, outputOptions, print, printJson } from "./output.ts";
+import { formatName } from "./relay.ts";
+
+const statusOptions = defineOptions({
+  ...connectionOptions,
+  ...outputOptions,
+  watch: { path: "watch", schema: booleanSwitch.default(false), help: "print each change until stopped" },
+});
+
+const status = command({
+  name: "status",
+  description: "show the virtual meshes and the certificate of every istiod",
+  options: statusOptions,
+  oneShot: true,
+  run: (config, { signal }) =>
+    withServer(config, async (dialer) => {
+      const until = config.watch ? signal : AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]);
+      const responses = dialer.serverStream(AdminServiceService.watchStatus, { virtualMesh: undefined }, until);
+      for await (const response of responses) {
+        if (config.json) printJson(WatchStatusResponse.toJSON(response));
+        else print(formatStatus(response));
+        if (!config.watch) return;
+        print("");
+      }
+      if (!config.watch) throw new MeshError("unavailable", "the server ended the call without an answer");
+    }),
+});
+
+/** Two tables, the virtual meshes and one line for each istiod, and then what is wrong with the sources. */
+export function formatStatus({
+  virtualMeshes,
+  sourceProblems,
+}: Pick<WatchStatusResponse, "virtualMeshes" | "sourceProblems">): string {
+  const replicas = virtualMeshes.flatMap(({ clusters }) => clusters.flatMap(clusterRows));
+  const tables = [
+    virtualMeshes.length === 0
+      ? "no virtual mesh"
+      : formatTable(["VIRTUAL MESH", "STATE", "READY", "PROBLEM"], virtualMeshes.map(virtualMeshRow)),
+    ...(replicas.length > 0 ? [formatTable(REPLICA_TITLES, replicas)] : []),
+    ...(sourceProblems.length > 0
+      ? [
+          formatTable(
+            ["REFUSED; THE LAST GOOD FORM STAYS IN FORCE"],
+            sourceProblems.map((each) => [each]),
+          ),
+        ]
+      : []),
+  ];
+  return tables.join("\n\n");
+}
+
+/** What is shown of the resource's status, which is the reference's and may be of a newer version. */
+const shownStatus = z.object({
+  state: z.string().catch("PENDING"),
+  errors: z.array(z.string()).catch([]),
+  conditions: z.array(z.object({ type: z.string(), status: z.string(), message: z.string().catch("") })).catch([]),
+});
+
+function virtualMeshRow({ name, status: fields }: VirtualMeshStatus): Cell[] {
+  const { state, errors, conditions } = shownStatus.parse(fields ?? {});
+  const ready = conditions.find(({ type }) => type === "Ready");
+  return [
+    formatName(name),
+    { text: state, style: state === "ACCEPTED" ? "green" : "yellow" },
+    ready?.status ?? "Unknown",
+    errors.length > 0 ? errors.join("; ") : ready?.status === "True" ? "" : (ready?.message ?? ""),
+  ];
+}
+
+const REPLICA_TITLES = [
+  "CLUSTER",
+  "MESH",
+  "CONNECTED",
+  "APPLIED",
+  "POD",
+  "STATE",
+  "SERIAL",
+  "ROOT",
+  "VALID UNTIL",
+  "RENEWS AT",
+  "PROBLEM",
+];
+
+function clusterRows({ cluster, mesh, connected, applied, certificate }: ClusterCertificate): Cell[][] {
+  const head = [cluster, formatName(mesh), yesOrNo(connected), yesOrNo(applied)];
+  const problem = certificate?.error?.message ?? "";
+  const replicas = certificate?.replicas ?? [];
+  if (replicas.length === 0) return [[...head, "-", "no istiod has asked", "", "", "", "", problem]];
+  return replicas.map((replica) => [...head, ...replicaCells(replica)]);
+}
+
+function replicaCells(replica: ReplicaStatus): Cell[] {
+  const { podName, podNamespace, state, serial, rootSha256, error, evidence } = replica;
+  const name = certificateStateToJSON(state).replace("CERTIFICATE_STATE_", "");
+  const finished = state === CertificateState.CERTIFICATE_STATE_FINISHED;
+  return [
+    formatName({ name: podName, namespace: podNamespace }),
+    { text: name, style: STATE_STYLES[state] ?? "yellow" },
+    serial.length > 23 ? `${serial.slice(0, 23)}…` : serial,
+    rootSha256.toString("hex").slice(0, 12),
+    formatTime(replica.notAfter),
+    formatTime(replica.renewAt),
+    error ? `${error.code}: ${error.message}` : finished ? "" : evidence,
+  ];
+}
+
+const STATE_STYLES: Partial<Record<CertificateState, "green" | "red">> = {
+  [CertificateState.CERTIFICATE_STATE_FINISHED]: "green",
+  [CertificateState.CERTIFICATE_STATE_FAILED]: "red",
+};
+
+const yesOrNo = (value: boolean): Cell => (value ? "yes" : { text: "no", style: "yellow" });
+
+export const statusCommands: readonly AnyCommand[] = [status];

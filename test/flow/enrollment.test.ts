@@ -1,0 +1,445 @@
+import assert from "node:assert/strict";
+import { createPrivateKey } from "node:crypto";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { describe, test } from "node:test";
+import { connect } from "node:tls";
+import { AgentIdentity, type AgentIdentityOptions } from "../../agent/identity/agent-identity.ts";
+import type { AgentCredentials } from "../../agent/identity/documents.ts";
+import { type Authority, createRootCa, signCertificate } from "../../common/pki/authority.ts";
+import { parseCertificate, toPem } from "../../common/pki/certificate.ts";
+import { createCsr } from "../../common/pki/csr.ts";
+import { generateKey, privateKeyToPem } from "../../common/pki/keys.ts";
+import { MeshError } from "../../common/runtime/errors.ts";
+import { silentLog } from "../../common/runtime/log.ts";
+import { StateDirectory } from "../../common/runtime/state-directory.ts";
+import { Dialer } from "../../common/session/client.ts";
+import { bidi, unary } from "../../common/session/handlers.ts";
+import { type GrpcServer, methodTable, startGrpcServer } from "../../common/session/server.ts";
+import { identityUri, type KeyAndChain } from "../../common/session/tls.ts";
+import { AdminServiceService, RegistryServiceService } from "../../proto/gen/admin/v1/admin.ts";
+import { EnrollmentServiceService } from "../../proto/gen/enrollment/v1/enrollment.ts";
+import {
+  type RelayServiceServer,
+  RelayServiceService,
+  type RenewCertificateRequest,
+} from "../../proto/gen/relay/v1/relay.ts";
+import { adminService, registryService } from "../../server/admin/services.ts";
+import { enrollmentService } from "../../server/identity/enrollment-service.ts";
+import { openServerIdentity, type ServerIdentity } from "../../server/identity/identity.ts";
+import { type ClusterPrincipal, enrollmentMethods, relayMethods } from "../../server/identity/methods.ts";
+import type { ClusterRegistry } from "../../server/identity/registry.ts";
+import { DEFAULT_SERVER_NAMES } from "../../server/identity/relay-ca.ts";
+import { formatJoinToken, makeJoinToken } from "../../server/identity/token.ts";
+import { type TemporaryFolder, temporaryFolder } from "../harness/folder.ts";
+import { eventually } from "../harness/wait.ts";
+import { ManualClock } from "../../common/runtime/manual-clock.ts";
+
+const DAY_MS = 86_400_000;
+
+/** A server's identity room behind its two TLS listeners, and a folder for agents. */
+interface World extends AsyncDisposable {
+  readonly clock: ManualClock;
+  readonly folder: TemporaryFolder;
+  readonly identity: ServerIdentity;
+  readonly relay: GrpcServer;
+  readonly enrollment: GrpcServer;
+  readonly signal: AbortSignal;
+}
+
+/** Answers Connect with the cluster that the listener read from the certificate. */
+function relayService(identity: ServerIdentity): RelayServiceServer {
+  return {
+    connect: bidi(async (_requests, send, { principal }: { principal: ClusterPrincipal }) =>
+      send({ message: { $case: "drain", value: { reason: principal.cluster, within: undefined } } }),
+    ),
+    renewCertificate: unary((request: RenewCertificateRequest, { principal }: { principal: ClusterPrincipal }) =>
+      identity.renew(principal.peer, request),
+    ),
+  };
+}
+
+/** A registry that enrols and then fails to say so, `count` times. */
+function losing(registry: ClusterRegistry, count: number): Pick<ClusterRegistry, "enroll"> {
+  let left = count;
+  return {
+    enroll: async (...args) => {
+      const signed = await registry.enroll(...args);
+      if (left-- > 0) throw new MeshError("internal", "the answer is lost");
+      return signed;
+    },
+  };
+}
+
+/** TLS judges certificates by the machine's clock, so a test that moves time starts in the past. */
+async function startWorld({ startMs = Date.now(), loseAnswers = 0 } = {}): Promise<World> {
+  const folder = await temporaryFolder();
+  const clock = new ManualClock(startMs);
+  const directory = await StateDirectory.open(folder.file("server"), { program: "enterprise-networking" });
+  const identity = await openServerIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log: silentLog });
+  const { registry, ca, certificate } = identity;
+  const sources = { async *watchStatus() {}, listSessions: () => [], getIntent: () => undefined };
+  const relay = await startGrpcServer({
+    listen: "127.0.0.1:0",
+    credentials: certificate.relay,
+    authorize: methodTable(relayMethods(registry)),
+    services: [
+      { definition: RelayServiceService, implementation: relayService(identity) },
+      { definition: AdminServiceService, implementation: adminService({ sources, registry, clock }) },
+      { definition: RegistryServiceService, implementation: registryService(registry, ca) },
+    ],
+  });
+  const enrollment = await startGrpcServer({
+    listen: "127.0.0.1:0",
+    credentials: certificate.enrollment,
+    authorize: methodTable(enrollmentMethods),
+    services: [
+      {
+        definition: EnrollmentServiceService,
+        implementation: enrollmentService({ registry: losing(registry, loseAnswers), ca, clock }),
+      },
+      { definition: RegistryServiceService, implementation: registryService(registry, ca) },
+    ],
+  });
+  const stop = new AbortController();
+  return {
+    clock,
+    folder,
+    identity,
+    relay,
+    enrollment,
+    signal: stop.signal,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await Promise.all([relay.close(100), enrollment.close(100)]);
+      await directory.close();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+interface Agent {
+  readonly identity: AgentIdentity;
+  readonly directory: StateDirectory;
+  readonly tokenFile: string;
+}
+
+async function openAgent(world: World, cluster: string, changes: Partial<AgentIdentityOptions["enrollment"]> = {}) {
+  const { folder, clock, enrollment, identity } = world;
+  const tokenFile = folder.file(`${cluster}.token`);
+  const directory = await StateDirectory.open(folder.file(cluster), { program: "enterprise-agent", cluster });
+  const target = { address: enrollment.address, tokenFile, trustPin: identity.ca.trustPin, ...changes };
+  const options = { directory, cluster, enrollment: target, clock, random: () => 0.5, log: silentLog };
+  return { identity: await AgentIdentity.open(options), directory, tokenFile } satisfies Agent;
+}
+
+async function enrolledAgent(world: World, cluster: string): Promise<Agent> {
+  const agent = await openAgent(world, cluster);
+  await writeFile(agent.tokenFile, (await world.identity.registry.register(cluster)).text);
+  await agent.identity.ensure(world.signal);
+  return agent;
+}
+
+function dial(world: World, identity: KeyAndChain | undefined): Dialer {
+  const rootsPem = world.identity.ca.trustBundlePem;
+  const tls = { rootsPem, minVersion: "TLSv1.3", ...(identity ? { identity } : {}) } as const;
+  return new Dialer({ address: world.relay.address, tls, peer: "server" });
+}
+
+const EC = { type: "ec", curve: "P-256" } as const;
+const SPAN = { notBeforeMs: Date.now() - 60_000, notAfterMs: Date.now() + DAY_MS };
+
+/** A client certificate for a name that means nothing, with the alternative names given. */
+async function signClient(issuer: Authority, names: { uriSans: string[]; dnsSans?: string[] }): Promise<KeyAndChain> {
+  const key = await generateKey(EC);
+  const subject = { commonName: "cluster-1" };
+  const certificate = await signCertificate({
+    issuer,
+    subject,
+    publicKey: key,
+    extendedKeyUsages: ["clientAuth"],
+    ...names,
+    ...SPAN,
+  });
+  return { keyPem: privateKeyToPem(key), certificatePem: toPem([certificate]) };
+}
+
+async function readRelayCa(world: World): Promise<KeyAndChain> {
+  return JSON.parse(await readFile(world.folder.file("server", "relay-ca.json"), "utf8")) as KeyAndChain;
+}
+
+/** The cluster that the server reads from a certificate; throws what the server answers. */
+async function connectAs(world: World, identity: KeyAndChain | undefined): Promise<string | undefined> {
+  const dialer = dial(world, identity);
+  try {
+    const stream = dialer.bidi(RelayServiceService.connect, world.signal);
+    for await (const { message } of stream.messages()) {
+      if (message?.$case === "drain") return message.value.reason;
+    }
+    return undefined;
+  } finally {
+    dialer.close();
+  }
+}
+
+async function renewNow(world: World, identity: AgentIdentity): Promise<{ stop: () => Promise<void> }> {
+  const before = identity.current();
+  const controller = new AbortController();
+  const running = identity.run(controller.signal, (csr) => renewOver(world, before, csr));
+  world.clock.advance(1.2 * DAY_MS);
+  await identity.credentials.until(({ serial }) => serial !== before.serial, AbortSignal.timeout(30_000));
+  return {
+    stop: async () => {
+      controller.abort();
+      await assert.rejects(running);
+    },
+  };
+}
+
+async function serverSerial(address: string): Promise<string> {
+  const [host, port] = address.split(":");
+  const socket = connect({ host, port: Number(port), ALPNProtocols: ["h2"], rejectUnauthorized: false });
+  await once(socket, "secureConnect");
+  const { serialNumber } = socket.getPeerCertificate();
+  socket.destroy();
+  return serialNumber;
+}
+
+async function renewOver(world: World, credentials: AgentCredentials, csr: string) {
+  const dialer = dial(world, credentials);
+  try {
+    const request = { certificateSigningRequest: csr };
+    return await dialer.unary(RelayServiceService.renewCertificate, request, {
+      signal: world.signal,
+      timeoutMs: 20_000,
+    });
+  } finally {
+    dialer.close();
+  }
+}
+
+describe("enrollment", () => {
+  test("enrollment - an agent with a token and a pin gets the identity of its cluster, and keeps it over a restart", async () => {
+    await using world = await startWorld();
+    const { identity, directory, tokenFile } = await enrolledAgent(world, "cluster-1");
+    const credentials = identity.current();
+    assert.equal(await connectAs(world, credentials), "cluster-1");
+    assert.equal(existsSync(tokenFile), false);
+    assert.equal(credentials.notAfterMs, Math.floor((world.clock.now() + 30 * DAY_MS) / 1000) * 1000);
+    await directory.close();
+    const again = await openAgent(world, "cluster-1");
+    assert.equal((await again.identity.ensure(world.signal)).serial, credentials.serial);
+    assert.match(await readFile(world.folder.file("server", "clusters.json"), "utf8"), /"state": "ENROLLED"/);
+    await again.directory.close();
+  });
+
+  test("enrollment - a server of another root never sees the token", async () => {
+    await using world = await startWorld();
+    const { identity, tokenFile, directory } = await openAgent(world, "cluster-1", {
+      trustPin: `sha256:${"0".repeat(64)}`,
+    });
+    await writeFile(tokenFile, (await world.identity.registry.register("cluster-1")).text);
+    await assert.rejects(identity.ensure(world.signal), {
+      code: "unauthenticated",
+      message: /its root is sha256:[0-9a-f]{64}, want sha256:000/,
+    });
+    assert.equal(world.identity.registry.get("cluster-1")?.token?.used, undefined);
+    await directory.close();
+  });
+
+  test("enrollment - takes a root file for the pin, and another name for the address", async () => {
+    await using world = await startWorld();
+    const trustBundleFile = world.folder.file("root.pem");
+    await writeFile(trustBundleFile, world.identity.ca.trustBundlePem);
+    const changes = { trustPin: undefined, trustBundleFile, authority: "enterprise-networking.gloo-mesh" };
+    const { identity, tokenFile, directory } = await openAgent(world, "cluster-1", changes);
+    await writeFile(tokenFile, (await world.identity.registry.register("cluster-1")).text);
+    assert.equal((await identity.ensure(world.signal)).cluster, "cluster-1");
+    await directory.close();
+  });
+
+  test("enrollment - guessing from one address is slowed down", async () => {
+    await using world = await startWorld();
+    const tls = { rootsPem: world.identity.ca.trustBundlePem, minVersion: "TLSv1.3" } as const;
+    const dialer = new Dialer({ address: world.enrollment.address, tls, peer: "server" });
+    const call = { signal: world.signal, timeoutMs: 20_000 };
+    const guess = () =>
+      dialer.unary(
+        EnrollmentServiceService.enroll,
+        { token: formatJoinToken(makeJoinToken()), certificateSigningRequest: "", agentVersion: "" },
+        call,
+      );
+    for (let count = 0; count < 20; count++) await assert.rejects(guess(), { code: "unauthenticated" });
+    await assert.rejects(guess(), { code: "resource_exhausted", retryAfterMs: 500 });
+    dialer.close();
+  });
+
+  test("enrollment - without identity and token the agent says what to run", async () => {
+    await using world = await startWorld();
+    const { identity, directory } = await openAgent(world, "cluster-1");
+    await assert.rejects(identity.ensure(world.signal), {
+      code: "failed_precondition",
+      hint: /meshctl cluster register cluster-1/,
+    });
+    await directory.close();
+  });
+
+  test("enrollment - a renewed certificate takes over at its first use, and the old one is refused after the grace", async () => {
+    await using world = await startWorld({ startMs: Date.now() - 10 * DAY_MS });
+    const { identity, directory } = await enrolledAgent(world, "cluster-1");
+    const old = identity.current();
+    await connectAs(world, old);
+    await (await renewNow(world, identity)).stop();
+    const renewed = identity.current();
+    assert.equal(await connectAs(world, old), "cluster-1");
+    assert.equal(await connectAs(world, renewed), "cluster-1");
+    world.clock.advance(4 * 60_000);
+    assert.equal(await connectAs(world, old), "cluster-1");
+    world.clock.advance(2 * 60_000);
+    await assert.rejects(connectAs(world, old), { code: "unauthenticated", message: /replaced by a newer one/ });
+    assert.notEqual(renewed.keyPem, old.keyPem);
+    await directory.close();
+  });
+
+  test("enrollment - a lost answer costs nothing: the agent asks again with the key that it had stored", async () => {
+    await using world = await startWorld({ loseAnswers: 1 });
+    const first = await openAgent(world, "cluster-1");
+    await writeFile(first.tokenFile, (await world.identity.registry.register("cluster-1")).text);
+    await assert.rejects(first.identity.ensure(world.signal), { code: "internal" });
+    await first.directory.close();
+    const again = await openAgent(world, "cluster-1");
+    assert.equal(await connectAs(world, await again.identity.ensure(world.signal)), "cluster-1");
+    await again.directory.close();
+  });
+
+  test("enrollment - an agent goes back to its last certificate when a restored server knows only that one", async () => {
+    await using world = await startWorld();
+    const { identity, directory } = await enrolledAgent(world, "cluster-1");
+    const old = identity.current();
+    const running = await renewNow(world, identity);
+    assert.equal(await identity.refused(old), false);
+    assert.equal(await identity.refused(identity.current()), true);
+    assert.equal(identity.current().serial, old.serial);
+    assert.equal(await identity.refused(identity.current()), false);
+    await running.stop();
+    const again = await renewNow(world, identity);
+    await identity.confirm(identity.current());
+    assert.equal(await identity.refused(identity.current()), false);
+    await again.stop();
+    await directory.close();
+  });
+
+  test("enrollment - the server's own certificate is renewed under live streams", async () => {
+    await using world = await startWorld({ startMs: Date.now() - 25 * DAY_MS });
+    const { identity, directory } = await enrolledAgent(world, "cluster-1");
+    const stop = new AbortController();
+    const running = world.identity.certificate.run(stop.signal);
+    const dialer = dial(world, identity.current());
+    const call = { signal: world.signal, timeoutMs: 20_000 };
+    const renew = async () => {
+      const request = { certificateSigningRequest: await createCsr({ key: await generateKey(EC) }) };
+      await dialer.unary(RelayServiceService.renewCertificate, request, call);
+    };
+    await renew();
+    const before = await serverSerial(world.enrollment.address);
+    world.clock.advance(21 * DAY_MS);
+    await eventually("a new server certificate", async () => (await serverSerial(world.enrollment.address)) !== before);
+    await renew();
+    assert.equal(await connectAs(world, identity.current()), "cluster-1");
+    dialer.close();
+    stop.abort();
+    await assert.rejects(running);
+    await directory.close();
+  });
+
+  test("enrollment - an expired or revoked agent goes on, says so, and takes a new token while it runs", async () => {
+    await using world = await startWorld();
+    const { identity, directory, tokenFile } = await enrolledAgent(world, "cluster-1");
+    const old = identity.current();
+    await world.identity.registry.revoke("cluster-1");
+    await assert.rejects(connectAs(world, old), { code: "permission_denied", message: /cluster cluster-1 is revoked/ });
+    const stop = new AbortController();
+    const running = identity.run(stop.signal, () => Promise.reject(new Error("no session")));
+    world.clock.advance(31 * DAY_MS);
+    await identity.status.until(({ kind }) => kind === "expired", AbortSignal.timeout(30_000));
+    await writeFile(tokenFile, (await world.identity.registry.register("cluster-1")).text);
+    const renewed = identity.credentials.until(({ serial }) => serial !== old.serial, AbortSignal.timeout(30_000));
+    const ticking = setInterval(() => world.clock.advance(5_000), 20);
+    const fresh = await renewed.finally(() => clearInterval(ticking));
+    assert.equal(world.identity.registry.get("cluster-1")?.next?.serial, fresh.serial);
+    stop.abort();
+    await assert.rejects(running);
+    await directory.close();
+  });
+});
+
+describe("listeners", () => {
+  test("listeners - 9900 refuses in the handshake who has no certificate of the relay's CA", async () => {
+    await using world = await startWorld();
+    const { identity, directory } = await enrolledAgent(world, "cluster-1");
+    const forger = await generateKey(EC);
+    const subject = { commonName: "cluster-1" };
+    const root = { key: forger, certificate: await createRootCa({ subject, key: forger, ...SPAN }) };
+    const forged = await signClient(root, { uriSans: [identityUri({ kind: "cluster", name: "cluster-1" })] });
+    await assert.rejects(connectAs(world, undefined), { code: "unavailable" });
+    await assert.rejects(connectAs(world, forged), { code: "unavailable" });
+    assert.equal(await connectAs(world, identity.current()), "cluster-1");
+    await directory.close();
+  });
+
+  test("listeners - 9900 refuses certificates of its own CA that name nobody, two, or were never issued", async () => {
+    await using world = await startWorld();
+    const { directory } = await enrolledAgent(world, "cluster-1");
+    const { keyPem, certificatePem } = await readRelayCa(world);
+    const root = { key: createPrivateKey(keyPem), certificate: parseCertificate(certificatePem) };
+    const uri = (name: string) => identityUri({ kind: "cluster", name });
+    const refusals: [string[], RegExp][] = [
+      [[], /must name one relay identity, it names 0/],
+      [[uri("cluster-1"), uri("cluster-2")], /it names 2/],
+      [["spiffe://elsewhere/cluster/cluster-1"], /must name one relay identity/],
+      [[uri("cluster-1")], /certificate of cluster cluster-1 is not known/],
+    ];
+    for (const [uriSans, message] of refusals) {
+      const attempt = connectAs(world, await signClient(root, { uriSans, dnsSans: ["cluster-1"] }));
+      await assert.rejects(attempt, { code: "unauthenticated", message });
+    }
+    const stranger = await signClient(root, { uriSans: [uri("cluster-9")] });
+    await assert.rejects(connectAs(world, stranger), { code: "failed_precondition" });
+    await directory.close();
+  });
+
+  test("listeners - an operator may administer but not connect, an agent the reverse, and 9901 serves Enroll alone", async () => {
+    await using world = await startWorld();
+    const { identity, directory } = await enrolledAgent(world, "cluster-1");
+    const key = await generateKey(EC);
+    const signed = await world.identity.registry.issueOperator("alice", await createCsr({ key }));
+    const operator = { keyPem: privateKeyToPem(key), certificatePem: signed.chainPem };
+    await assert.rejects(connectAs(world, operator), {
+      code: "permission_denied",
+      message: /operator alice is not a cluster/,
+    });
+    const call = { signal: world.signal, timeoutMs: 20_000 };
+    const asOperator = dial(world, operator);
+    const { sessions } = await asOperator.unary(AdminServiceService.listSessions, {}, call);
+    assert.deepEqual(
+      sessions.map(({ cluster, identity: state }) => [cluster, state]),
+      [["cluster-1", "ENROLLED"]],
+    );
+    const unknown = { ...AdminServiceService.listSessions, path: "/admin.v1.AdminService/DropTables" };
+    await assert.rejects(asOperator.unary(unknown, {}, call), { code: "unimplemented" });
+    asOperator.close();
+    const asAgent = dial(world, identity.current());
+    const revoke = asAgent.unary(RegistryServiceService.revokeCluster, { cluster: "cluster-1" }, call);
+    await assert.rejects(revoke, { code: "permission_denied", message: /cluster cluster-1 is not an operator/ });
+    asAgent.close();
+    const tls = { rootsPem: world.identity.ca.trustBundlePem, minVersion: "TLSv1.3" } as const;
+    const onEnrollment = new Dialer({ address: world.enrollment.address, tls, peer: "server" });
+    const register = { cluster: "mine", tokenTtlSeconds: 0, renewToken: false };
+    await assert.rejects(onEnrollment.unary(RegistryServiceService.registerCluster, register, call), {
+      code: "unimplemented",
+    });
+    onEnrollment.close();
+    await directory.close();
+  });
+});
