@@ -1,4 +1,4 @@
-import { AuthenticationV1Api, KubeConfig } from "@kubernetes/client-node";
+import { AuthenticationV1Api, KubeConfig, V1TokenReview, V1TokenReviewStatus } from "@kubernetes/client-node";
 import { MeshError } from "../runtime/errors.ts";
 
 /** What an API server says of a token. */
@@ -24,21 +24,26 @@ export function tokenReviewClient(kubeconfigFile: string | undefined): ReviewTok
   else config.loadFromFile(kubeconfigFile);
   const api = config.makeApiClient(AuthenticationV1Api);
   return async (token, audiences) => {
-    try {
-      const { status } = await api.createTokenReview({ body: { spec: { token, audiences: [...audiences] } } });
-      return {
-        authenticated: status?.authenticated ?? false,
-        error: status?.error ?? "",
-        username: status?.user?.username ?? "",
-        audiences: status?.audiences ?? [],
-        extra: status?.user?.extra ?? {},
-      };
-    } catch (cause) {
-      // The cause holds the request, and the request the token: only its kind may be told.
-      const code = cause instanceof Error && "code" in cause ? ` (${String(cause.code)})` : "";
-      throw new MeshError("unavailable", `the api server did not review a token${code}`, {
-        hint: "check that the api server answers, and that this program may create tokenreviews",
-      });
-    }
+    const body = Object.assign(new V1TokenReview(), { spec: { token, audiences: [...audiences] } });
+    const { status } = await api.createTokenReview({ body }).catch(unavailable);
+    return toVerdict(status ?? new V1TokenReviewStatus());
   };
+}
+
+function toVerdict({ authenticated, error, user, audiences }: V1TokenReviewStatus): TokenVerdict {
+  return {
+    authenticated: authenticated === true,
+    error: error ?? "",
+    username: user?.username ?? "",
+    audiences: audiences ?? [],
+    extra: user?.extra ?? {},
+  };
+}
+
+/** The client's error holds the request, and the request the token: only its code may be told. */
+function unavailable(thrown: unknown): never {
+  const code = thrown instanceof Error && "code" in thrown ? ` (${String(thrown.code)})` : "";
+  throw new MeshError("unavailable", `the api server did not review a token${code}`, {
+    hint: "check that the api server answers, and that this program may create tokenreviews",
+  });
 }

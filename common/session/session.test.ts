@@ -116,13 +116,13 @@ test("session - a rule that throws keeps the caller out", async () => {
 });
 
 test("session - a client that leaves aborts the handler's signal; a handler that throws ends the stream with its status", async () => {
-  const aborted = Promise.withResolvers<void>();
+  const aborted = Promise.withResolvers<undefined>();
   let fail = false;
   const server = await serve({
     link: async (_, signal) => {
       if (fail) throw new MeshError("failed_precondition", "no");
       await once(signal, "abort");
-      aborted.resolve();
+      aborted.resolve(undefined);
     },
   });
   const dialer = dial(server);

@@ -61,11 +61,12 @@ test("relay machines - a change sends what changed and nothing else", () => {
   const { held } = exchange(machine, NOTHING_HELD, 0);
   machine.want(desired({ a: "1", b: "3" }));
   const push = machine.next(0);
+  assert.ok(push);
   assert.deepEqual(
-    push?.upserts.map(({ name }) => name?.name),
+    push.upserts.map(({ name }) => name?.name),
     ["b"],
   );
-  assert.deepEqual(push?.base, heldDigest(held));
+  assert.deepEqual(push.base, heldDigest(held));
 });
 
 test("relay machines - changes while a push is in flight become one further push", () => {

@@ -7,7 +7,8 @@ import {
   type ClusterCertificate,
   type WatchStatusResponse,
 } from "../../proto/gen/admin/v1/admin.ts";
-import { ListReplicasResponse, IstiodServiceService } from "../../proto/gen/istiod/v1/istiod.ts";
+import type { ListReplicasResponse} from "../../proto/gen/istiod/v1/istiod.ts";
+import { IstiodServiceService } from "../../proto/gen/istiod/v1/istiod.ts";
 import { CertificateState } from "../../proto/gen/certificates/v1/certificates.ts";
 import { Dialer } from "../../common/session/client.ts";
 import { applyVaultSetup, createVaultRoot, type VaultRoot } from "../../demo/vault-setup.ts";
