@@ -3,7 +3,7 @@ import { LinkMode, linkModeToJSON } from "../../proto/gen/istiod/v1/istiod.ts";
 import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { Log } from "../../common/runtime/log.ts";
-import type { CallContext, Send } from "../../common/session/handlers.ts";
+import type { CallContext } from "../../common/session/handlers.ts";
 import { LINK_HEARTBEAT_MS, LINK_SILENT_HEARTBEATS } from "../../common/session/link.ts";
 import type { Link, LinkBook } from "./links.ts";
 import type { Assignment } from "./orders.ts";
@@ -18,7 +18,7 @@ export interface LinkSessionOptions {
   readonly log: Log;
   readonly stopping: AbortSignal;
   readonly requests: AsyncIterable<LinkRequest>;
-  readonly send: Send<LinkResponse>;
+  readonly send: (message: LinkResponse) => Promise<void>;
   readonly context: CallContext<PodIdentity>;
 }
 

@@ -6,7 +6,7 @@ const BACKOFF = { baseMs: 500, capMs: 60_000 };
 /** For what an operator must mend: it is looked at again without haste, because he may mend it in Vault. */
 const MEND_MS = 60_000;
 /** Each further attempt has Vault sign a certificate that is thrown away. */
-const SIGNED_IN_VAIN_MS = 600_000;
+const SIGNED_IN_VAIN_MS = 300_000;
 
 /** When to try again to obtain a CA. */
 export class Retries {

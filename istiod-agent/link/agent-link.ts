@@ -36,6 +36,8 @@ export class AgentLink {
   readonly #options: AgentLinkOptions;
   readonly #backoff: Backoff;
   #connected = false;
+  /** The fault that was logged last: an agent that stays away is one line, not one every five seconds. */
+  #shown = "";
 
   constructor(options: AgentLinkOptions) {
     this.#options = options;
@@ -50,17 +52,15 @@ export class AgentLink {
   /** Keeps a stream open until `signal` is aborted. Faults are logged, shown as the reason to wait, and retried. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, log, address, orders } = this.#options;
-    let shown = "";
     while (!signal.aborted) {
       try {
         await this.#stream(signal);
-        shown = "";
       } catch (thrown) {
         if (isAborted(signal)) return;
         const error = MeshError.from(thrown);
         if (orders.value?.kind !== "order") orders.set({ kind: "waiting", reason: error.message });
-        if (error.message !== shown) log.warn("no link to the agent; trying again", { address, err: error });
-        shown = error.message;
+        if (error.message !== this.#shown) log.warn("no link to the agent; trying again", { address, err: error });
+        this.#shown = error.message;
         await clock.sleep(this.#backoff.next(error.retryAfterMs), signal).catch(() => undefined);
       } finally {
         this.#connected = false;
@@ -93,6 +93,7 @@ export class AgentLink {
   #onState(state: OrderState): void {
     if (!this.#connected) this.#options.log.info("linked to the agent", { address: this.#options.address });
     this.#connected = true;
+    this.#shown = "";
     this.#backoff.reset();
     this.#options.orders.set(state);
   }

@@ -1,13 +1,12 @@
-import { createHash } from "node:crypto";
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   AdminServiceService,
   RegistryServiceService,
   type ClusterCertificate,
   type WatchStatusResponse,
 } from "../../proto/gen/admin/v1/admin.ts";
-import type { ListReplicasResponse} from "../../proto/gen/istiod/v1/istiod.ts";
+import type { ListReplicasResponse } from "../../proto/gen/istiod/v1/istiod.ts";
 import { IstiodServiceService } from "../../proto/gen/istiod/v1/istiod.ts";
 import { CertificateState } from "../../proto/gen/certificates/v1/certificates.ts";
 import { Dialer } from "../../common/session/client.ts";
@@ -19,12 +18,15 @@ import { opensslRequest } from "../harness/openssl.ts";
 import { freePort } from "../harness/ports.ts";
 import { startProcess, type RunningProcess } from "../harness/process.ts";
 import { startVault, type RealVault } from "../harness/vault.ts";
+import { readTexts, type Secrets, type Texts } from "../harness/secrets.ts";
 import { eventually } from "../harness/wait.ts";
 import { istiodDeployment } from "./istiod-deployment.ts";
 
 const REPOSITORY = join(import.meta.dirname, "../..");
 const EXAMPLES = join(REPOSITORY, "examples");
 const ACCOUNT = { namespace: "istio-system", serviceAccount: "istiod-service-account" };
+/** Tokens of istiod's pod: for Vault, for the agent, for istiod itself. */
+const TOKEN_FILES = ["token", "enterprise-agent-token", "istio-ca-token"] as const;
 const FILES = ["ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"] as const;
 
 export interface RealMeshOptions {
@@ -72,14 +74,22 @@ export class RealMesh implements AsyncDisposable {
     await writeFile(this.#server.folder.file("source", "virtual-mesh.yaml"), edit(text));
   }
 
+  /** Logs and state of the management server, by path. */
+  async serverTexts(): Promise<Texts> {
+    return readTexts(this.#server.folder.path);
+  }
+
   /** Waits for a status that `accept` takes; its clusters are in order of name. */
   async status(what: string, accept: (status: WatchStatusResponse) => boolean): Promise<WatchStatusResponse> {
     return this.#server.status(what, accept);
   }
 
   /** Waits until istiod of every cluster was seen to sign, and returns what each holds. */
-  async untilProved(what: string, accept: (cluster: ClusterCertificate) => boolean = () => true): Promise<void> {
-    await this.status(what, ({ virtualMeshes }) => {
+  async untilProved(
+    what: string,
+    accept: (cluster: ClusterCertificate) => boolean = () => true,
+  ): Promise<WatchStatusResponse> {
+    return this.status(what, ({ virtualMeshes }) => {
       const clusters = virtualMeshes[0]?.clusters ?? [];
       return clusters.length === this.clusters.length && clusters.every((each) => isFinished(each) && accept(each));
     });
@@ -174,6 +184,13 @@ interface RealClusterPlan {
   readonly server: ManagementServer;
 }
 
+/** What a workload has from istiod. */
+export interface Workload {
+  /** PEM, leaf first, root last. */
+  readonly chain: readonly string[];
+  readonly key: string;
+}
+
 /** One cluster: API server, Vault, agent, one istiod pod. */
 export class RealCluster implements AsyncDisposable {
   readonly name: string;
@@ -233,6 +250,26 @@ export class RealCluster implements AsyncDisposable {
     return Object.fromEntries(entries.filter(([, text]) => text !== undefined));
   }
 
+  /** The key that istiod signs with now, and the tokens of its pod. */
+  async secrets(): Promise<Secrets> {
+    const files = [
+      ...TOKEN_FILES.map((name) => this.folder.file("account", name)),
+      join(this.cacertsDirectory, "ca-key.pem"),
+    ];
+    return Object.fromEntries(
+      await Promise.all(
+        files.map(async (file): Promise<[string, string]> => [basename(file), await readFile(file, "utf8")]),
+      ),
+    );
+  }
+
+  /** Where secrets could leak to: logs and state of our programs, and what the cluster stores. */
+  async places(): Promise<Texts> {
+    const stored = await this.api.kubectl(["get", "secrets,configmaps,events", "-A", "-o", "json"]);
+    const files = await readTexts(this.folder.path, [this.cacertsDirectory, this.folder.file("account")]);
+    return { ...files, "secrets, config maps and events": stored };
+  }
+
   /** Waits until the agent knows the pod's init container. */
   async untilLinked(): Promise<void> {
     const dialer = new Dialer({ address: this.agentDebugAddress, peer: "agent" });
@@ -265,7 +302,7 @@ export class RealCluster implements AsyncDisposable {
   }
 
   /** What istiod hands to a workload: PEM, leaf first, root last. */
-  async workloadChain(workload: string): Promise<{ chain: readonly string[]; key: string }> {
+  async workloadChain(workload: string): Promise<Workload> {
     if (!this.istiod) throw new Error(`istiod of ${this.name} was not started`);
     await this.api.createServiceAccount("bookinfo", workload);
     const token = await this.api.createToken({ namespace: "bookinfo", serviceAccount: workload, audience: "istio-ca" });
@@ -301,8 +338,9 @@ async function writePodTokens(api: ApiServer, folder: TemporaryFolder): Promise<
   await mkdir(folder.file("account"), { mode: 0o700 });
   await mkdir(folder.file("cacerts"), { mode: 0o700 });
   await writeFile(folder.file("pod-name"), pod.name);
-  const tokens = { token: undefined, "enterprise-agent-token": "enterprise-agent", "istio-ca-token": "istio-ca" };
-  for (const [file, audience] of Object.entries(tokens)) {
+  const audiences = [undefined, "enterprise-agent", "istio-ca"];
+  for (const [index, file] of TOKEN_FILES.entries()) {
+    const audience = audiences[index];
     const token = await api.createToken({ ...ACCOUNT, pod, ...(audience === undefined ? {} : { audience }) });
     await writeFile(folder.file("account", file), token, { mode: 0o600 });
   }
@@ -395,6 +433,3 @@ const local = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 const never = (): AbortSignal => new AbortController().signal;
 
 const printable = (_: string, value: unknown): unknown => (typeof value === "bigint" ? String(value) : value);
-
-/** SHA-256 of a PEM text's bytes: what "byte for byte" is judged by. */
-export const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");

@@ -146,7 +146,7 @@ export interface ListReplicasRequest {
 
 /** All replicas. */
 export interface ListReplicasResponse {
-  /** One per IssuedCertificate. */
+  /** One per IssuedCertificate, and a last one without a name for pods that have no order. */
   certificates: IssuedCertificateStatus[];
 }
 
