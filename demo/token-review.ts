@@ -26,6 +26,7 @@ export interface TokenReviewServer extends AsyncDisposable {
   readonly reviewerToken: string;
 }
 
+/** What it answers for, and where. */
 export interface TokenReviewOptions {
   readonly accounts: FakeServiceAccounts;
   readonly listen: HostPort;
