@@ -101,3 +101,9 @@ export type AgentConfig = ConfigOf<typeof agentOptions>;
 
 export const istiodCaFileOf = ({ istiodCaFile, stateDir }: Pick<AgentConfig, "istiodCaFile" | "stateDir">): string =>
   istiodCaFile ?? join(stateDir, "enterprise-agent-ca.pem");
+
+/** Exactly one way to verify the tokens of the istiod-agents. */
+export function checkAgentConfig({ tokenJwksFile, tokenKubeconfig }: AgentConfig): string[] {
+  if ((tokenJwksFile === undefined) !== (tokenKubeconfig === undefined)) return [];
+  return ["istiod.jwksFile or istiod.kubeconfig: exactly one of them says how istiods' tokens are verified"];
+}

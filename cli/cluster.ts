@@ -27,7 +27,7 @@ const registerOptions = defineOptions({
   },
   tokenTtl: {
     path: "tokenTtl",
-    schema: durationMs.default(30 * 60_000),
+    schema: durationMs.prefault("30m"),
     help: "how long the token can be used, at most 24h",
     argument: "duration",
   },
@@ -82,6 +82,9 @@ export function agentFlags(
   ];
 }
 
+/** Only the operator knows where the keys of the cluster's tokens lie. */
+const TOKEN_KEYS = "--istiod-jwks-file=JWKS_FILE   # or --istiod-kubeconfig=KUBECONFIG";
+
 function registrationJson(config: RegisterConfig, response: RegisterClusterResponse): unknown {
   const { token, tokenExpiresAt, trustBundle, trustPin } = response;
   const shown = config.tokenFile === undefined ? { token } : { tokenFile: config.tokenFile };
@@ -103,7 +106,9 @@ function registrationText(config: RegisterConfig, response: RegisterClusterRespo
       ? `Put the token into the file ${file} (mode 0600), then start the agent of the cluster:`
       : "Start the agent of the cluster:",
     "",
-    ["  enterprise-agent", ...agentFlags(config, trustPin), `--state-dir=${config.name}.state`].join(" \\\n    "),
+    ["  enterprise-agent", ...agentFlags(config, trustPin), `--state-dir=${config.name}.state`, TOKEN_KEYS].join(
+      " \\\n    ",
+    ),
   ].join("\n");
 }
 

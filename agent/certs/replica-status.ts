@@ -3,12 +3,9 @@ import {
   type IssuedCertificateStatus,
   type ReplicaStatus,
 } from "../../proto/gen/certificates/v1/certificates.ts";
+import { boundReplica } from "../../common/session/bounds.ts";
 import type { HeldCertificate } from "./orders.ts";
 import type { PodIdentity } from "./token-reviewer.ts";
-
-/** What a replica may fill with text, so that no istiod-agent can make the cluster's status grow without bound. */
-const MAX_TEXT = 1024;
-const MAX_WARNINGS = 16;
 
 /** A pod's status before it has sent one. */
 export function firstStatus(pod: PodIdentity): ReplicaStatus {
@@ -35,28 +32,9 @@ export function firstStatus(pod: PodIdentity): ReplicaStatus {
 }
 
 /** What a pod says of itself, with its identity from the token and its texts cut to size. */
-export function acceptStatus(told: ReplicaStatus, pod: PodIdentity): ReplicaStatus {
-  const { error } = told;
-  return {
-    ...told,
-    podName: pod.podName,
-    podNamespace: pod.podNamespace,
-    podUid: pod.podUid,
-    connected: true,
-    error: error && { code: clip(error.code), message: clip(error.message), hint: clip(error.hint) },
-    serial: clip(told.serial),
-    subjectKeyId: clip(told.subjectKeyId),
-    rootSha256: told.rootSha256.subarray(0, 32),
-    issuer: clip(told.issuer),
-    evidence: clip(told.evidence),
-    warnings: told.warnings.slice(0, MAX_WARNINGS).map(clip),
-    vaultServer: clip(told.vaultServer),
-    orderVersion: told.orderVersion.subarray(0, 32),
-    directory: clip(told.directory),
-  };
+export function acceptStatus(told: ReplicaStatus, { podName, podNamespace, podUid }: PodIdentity): ReplicaStatus {
+  return { ...boundReplica(told), podName, podNamespace, podUid, connected: true };
 }
-
-const clip = (text: string): string => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 1)}…` : text);
 
 /** The status of one certificate from those of its pods; pods without an order have one without a name. */
 export function summarize(

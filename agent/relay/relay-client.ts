@@ -14,6 +14,7 @@ import { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { Backoff } from "../../common/runtime/retry.ts";
 import { VERSION } from "../../common/runtime/version.ts";
+import { soundTime } from "../../common/session/bounds.ts";
 import type { ClientStream, Dialer } from "../../common/session/client.ts";
 import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
 import type { AgentCredentials } from "../identity/documents.ts";
@@ -52,6 +53,17 @@ const BACKOFF = { baseMs: 300, capMs: 5_000 };
 const MISSED_HEARTBEATS = 3;
 const RENEW_TIMEOUT_MS = 10_000;
 
+/** One stream that is open, with all that ends with it. */
+interface LiveSession {
+  readonly stream: Stream;
+  readonly stop: AbortController;
+  readonly dialer: Dialer;
+  readonly credentials: AgentCredentials;
+  readonly onSettled: () => void;
+  readonly tasks: Promise<void>[];
+  lastHeardMs: number;
+}
+
 type Stream = ClientStream<ConnectRequest, ConnectResponse>;
 
 /**
@@ -76,12 +88,16 @@ export class RelayClient {
     const { clock, random, log } = this.#options;
     const backoff = new Backoff({ ...BACKOFF, random });
     for (;;) {
-      const error = await this.#session(signal, () => backoff.reset()).catch((thrown: unknown) =>
-        MeshError.from(thrown),
-      );
+      const progress = { settled: false };
+      const onSettled = (): void => {
+        progress.settled = true;
+        backoff.reset();
+      };
+      const error = await this.#session(signal, onSettled).catch((thrown: unknown) => MeshError.from(thrown));
       if (signal.aborted) return;
       const lost = this.state.value?.kind === "connected";
-      const waitMs = lost ? random() * this.#spreadMs : backoff.next(error.retryAfterMs);
+      const spreadMs = lost ? random() * this.#spreadMs : 0;
+      const waitMs = Math.max(spreadMs, progress.settled ? 0 : backoff.next(error.retryAfterMs));
       this.state.set({ kind: "offline", sinceMs: clock.now(), error });
       log.warn(lost ? "session lost" : "no session", { err: error, retryInMs: Math.round(waitMs) });
       await clock.sleep(waitMs, signal).catch(() => undefined);
@@ -102,46 +118,24 @@ export class RelayClient {
     return this.#dialer.unary(RelayServiceService.renewCertificate, { certificateSigningRequest }, call);
   }
 
-  /** One session from dial to its end, which is always an error: nobody else ends it well. */
-  async #session(signal: AbortSignal, onSync: () => void): Promise<never> {
+  /**
+   * One session from dial to its end, which is always an error: nobody else ends it well. `onSettled` is called once it
+   * has done something useful or lived for a heartbeat: a server that greets and drops must not be dialled without end.
+   */
+  async #session(signal: AbortSignal, onSettled: () => void): Promise<never> {
     const stop = new AbortController();
-    const { identity, dial } = this.#options;
+    const { identity, dial, clock } = this.#options;
     const credentials = identity.current();
     this.#used = credentials;
     const dialer = dial(credentials);
     this.#leave = (reason) => stop.abort(reason);
     const stream: Stream = dialer.bidi(RelayServiceService.connect, AbortSignal.any([signal, stop.signal]));
-    const tasks: Promise<void>[] = [];
+    const session: LiveSession = { stream, stop, dialer, credentials, onSettled, lastHeardMs: clock.now(), tasks: [] };
     try {
       stream.write({ message: { $case: "hello", value: this.#hello() } });
-      let lastHeardMs = this.#options.clock.now();
       for await (const { message } of stream.messages()) {
-        lastHeardMs = this.#options.clock.now();
-        switch (message?.$case) {
-          case "welcome":
-            this.#welcomed(message.value, dialer);
-            tasks.push(
-              this.#sendStatus(stream, stop.signal),
-              this.#keepAlive(stream, message.value, stop, () => lastHeardMs),
-            );
-            onSync();
-            await identity.confirm(credentials);
-            break;
-          case "push":
-            stream.write({ message: { $case: "result", value: await this.#apply(message.value) } });
-            break;
-          case "heartbeat":
-            this.#heard(message.value.time);
-            break;
-          case "drain": {
-            const withinMs = Number(message.value.within?.seconds ?? 0n) * 1000;
-            this.#spreadMs = Math.max(this.#spreadMs, withinMs);
-            throw new MeshError("unavailable", `the server asks to reconnect: ${message.value.reason}`);
-          }
-          case undefined:
-            // A message of a newer server that this agent does not know.
-            break;
-        }
+        session.lastHeardMs = clock.now();
+        if (message) await this.#handle(message, session);
       }
       throw new MeshError("unavailable", "the server ended the session");
     } catch (error) {
@@ -151,8 +145,27 @@ export class RelayClient {
       stop.abort(new MeshError("canceled", "the session is over"));
       this.#dialer = undefined;
       this.#leave = undefined;
-      await Promise.all(tasks);
+      await Promise.all(session.tasks);
       dialer.close();
+    }
+  }
+
+  /** Takes one message of the server; one that a newer server invented is not known here and passes. */
+  async #handle(message: NonNullable<ConnectResponse["message"]>, session: LiveSession): Promise<void> {
+    switch (message.$case) {
+      case "welcome":
+        return this.#welcomed(message.value, session);
+      case "push":
+        session.stream.write({ message: { $case: "result", value: await this.#apply(message.value) } });
+        return session.onSettled();
+      case "heartbeat":
+        this.#heard(message.value.time);
+        return session.onSettled();
+      case "drain": {
+        const withinMs = Number(message.value.within?.seconds ?? 0n) * 1000;
+        this.#spreadMs = Math.max(this.#spreadMs, withinMs);
+        throw new MeshError("unavailable", `the server asks to reconnect: ${message.value.reason}`);
+      }
     }
   }
 
@@ -161,16 +174,24 @@ export class RelayClient {
     return { agentVersion: VERSION, instanceId: this.#instanceId, capabilities: [], held };
   }
 
-  #welcomed({ sessionId, serverTime, reconnectSpread, serverVersion }: Welcome, dialer: Dialer): void {
+  async #welcomed(welcome: Welcome, session: LiveSession): Promise<void> {
+    const { sessionId, serverTime, reconnectSpread, serverVersion } = welcome;
+    const { stream, stop, dialer, credentials, tasks } = session;
     const now = this.#options.clock.now();
     this.#dialer = dialer;
     this.#spreadMs = Number(reconnectSpread?.seconds ?? 0n) * 1000 + (reconnectSpread?.nanos ?? 0) / 1e6;
-    const clockOffsetMs = serverTime ? serverTime.getTime() - now : 0;
+    const clockOffsetMs = (soundTime(serverTime)?.getTime() ?? now) - now;
     this.state.set({ kind: "connected", sinceMs: now, sessionId, clockOffsetMs });
     this.#options.log.info("session began", { session: sessionId, serverVersion, clockOffsetMs });
+    tasks.push(
+      this.#sendStatus(stream, stop.signal).catch((error: unknown) => stop.abort(MeshError.from(error))),
+      this.#keepAlive(session, welcome),
+    );
+    await this.#options.identity.confirm(credentials);
   }
 
-  #heard(serverTime: Date | undefined): void {
+  #heard(time: Date | undefined): void {
+    const serverTime = soundTime(time);
     const state = this.state.value;
     if (!serverTime || state?.kind !== "connected") return;
     this.state.set({ ...state, clockOffsetMs: serverTime.getTime() - this.#options.clock.now() });
@@ -190,15 +211,13 @@ export class RelayClient {
     const diff = new StatusDiff();
     for await (const statuses of this.#options.statuses.watch(signal)) {
       const status = diff.next(statuses);
-      if (!status || stream.write({ message: { $case: "status", value: status } })) continue;
-      await new Promise<void>((resolve) => {
-        stream.onDrain(resolve);
-        signal.addEventListener("abort", () => resolve(), { once: true });
-      });
+      const hasRoom = !status || stream.write({ message: { $case: "status", value: status } });
+      if (!hasRoom) await stream.drained(signal);
     }
   }
 
-  async #keepAlive(stream: Stream, welcome: Welcome, stop: AbortController, lastHeardMs: () => number): Promise<void> {
+  async #keepAlive(session: LiveSession, welcome: Welcome): Promise<void> {
+    const { stream, stop } = session;
     const { clock } = this.#options;
     const intervalMs = Math.max(1_000, Number(welcome.heartbeatInterval?.seconds ?? 20n) * 1000);
     for (;;) {
@@ -207,7 +226,7 @@ export class RelayClient {
         () => false,
       );
       if (!slept) return;
-      const silentMs = clock.now() - lastHeardMs();
+      const silentMs = clock.now() - session.lastHeardMs;
       if (silentMs > intervalMs * MISSED_HEARTBEATS) {
         stop.abort(new MeshError("unavailable", `nothing was heard of the server for ${silentMs} ms`));
         return;

@@ -57,12 +57,15 @@ export function readConfig<O extends Options>(options: O, sources: ConfigSources
     if (parsed.success) config[name] = parsed.data;
     else for (const issue of parsed.error.issues) faults.push(`${option.path}: ${reason(issue, value)} (${origin})`);
   }
-  if (faults.length > 0) {
-    throw new MeshError("config_invalid", `configuration is invalid:\n  ${faults.join("\n  ")}`, {
-      hint: "run with --help for all settings, and with --validate to check without starting",
-    });
-  }
+  if (faults.length > 0) throw invalidConfig(faults);
   return config as ConfigOf<O>;
+}
+
+/** The one error for all faults of a configuration. */
+export function invalidConfig(faults: readonly string[]): MeshError {
+  return new MeshError("config_invalid", `configuration is invalid:\n  ${faults.join("\n  ")}`, {
+    hint: "run with --help for all settings, and with --validate to check without starting",
+  });
 }
 
 interface ConfigFile {

@@ -27,7 +27,6 @@ export const ERROR_CODES = {
   ca_unsound: "the certificate authority obtained failed its checks and was not used",
   ca_other_root: "the certificate authority obtained ends in another root than the one in force",
   install_failed: "the files for istiod cannot be written",
-  proof_failed: "istiod did not sign with the intermediate that was installed",
   internal: "a fault of this program",
 } as const satisfies Record<string, string>;
 
@@ -79,7 +78,6 @@ const RETRIABLE: ReadonlySet<ErrorCode> = new Set([
   "vault_unreachable",
   "vault_sealed",
   "vault_denied",
-  "proof_failed",
   "install_failed",
 ]);
 

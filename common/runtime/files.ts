@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { MeshError } from "./errors.ts";
 
@@ -11,6 +11,8 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array, m
   try {
     const file = await open(temporary, "wx", mode);
     try {
+      // The mask of the process must not take away what the reader needs.
+      await file.chmod(mode);
       await file.writeFile(data);
       await file.sync();
     } finally {
@@ -31,6 +33,22 @@ export async function readFileIfExists(path: string): Promise<string | undefined
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
+}
+
+/** More than any token or bundle of certificates. */
+const MAX_GIVEN_BYTES = 1024 * 1024;
+
+/**
+ * Reads a file whose path somebody else chose: a regular one of at most 1 MiB, so that neither a device nor a pipe holds
+ * up or fills this process. Throws the faults of the file system as they are, and `failed_precondition` for the rest.
+ */
+export async function readGivenFile(path: string, signal: AbortSignal): Promise<string> {
+  const found = await stat(path);
+  if (!found.isFile()) throw new MeshError("failed_precondition", `${path} is not a regular file`);
+  if (found.size > MAX_GIVEN_BYTES) {
+    throw new MeshError("failed_precondition", `${path} has ${found.size} bytes, want at most ${MAX_GIVEN_BYTES}`);
+  }
+  return readFile(path, { encoding: "utf8", signal });
 }
 
 /** Reads JSON that this program wrote earlier; a file that does not parse is `state_corrupt`, with what to do. */

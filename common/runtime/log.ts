@@ -1,6 +1,7 @@
 import { styleText } from "node:util";
 import { pino } from "pino";
 import { MeshError } from "./errors.ts";
+import { printableLine } from "./printable.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -86,12 +87,12 @@ function readable(line: string): string {
   const { time, level, program, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
   const name = String(level) as keyof typeof COLORS;
   const rest = Object.entries(fields).map(
-    ([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`,
+    ([key, value]) => `${key}=${printableLine(typeof value === "string" ? value : JSON.stringify(value))}`,
   );
   if (err) {
     const { code, message, hint } = err as Record<string, string>;
-    rest.push(`error=${code ?? ""}: ${message ?? ""}${hint ? ` (hint: ${hint})` : ""}`);
+    rest.push(printableLine(`error=${code ?? ""}: ${message ?? ""}${hint ? ` (hint: ${hint})` : ""}`));
   }
   const head = `${String(time).slice(11, 23)} ${styleText(COLORS[name], name.padEnd(5))} ${String(program)}`;
-  return `${head}  ${String(msg)}${rest.length > 0 ? styleText("gray", `  ${rest.join(" ")}`) : ""}\n`;
+  return `${head}  ${printableLine(String(msg))}${rest.length > 0 ? styleText("gray", `  ${rest.join(" ")}`) : ""}\n`;
 }

@@ -35,10 +35,10 @@ export async function runMonitor(
   signal: AbortSignal,
   onListening: (address: string) => void = () => undefined,
 ): Promise<void> {
-  const checks: Record<string, Check> = { "/livez": () => [], "/readyz": options.ready, ...options.checks };
+  const checks = new Map(Object.entries({ "/livez": () => [], "/readyz": options.ready, ...options.checks }));
   const server = createServer((request, response) => {
     const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
-    const check = checks[path];
+    const check = checks.get(path);
     if (request.method !== "GET" && request.method !== "HEAD") response.writeHead(405).end();
     else if (check) {
       const reasons = check();
@@ -49,7 +49,7 @@ export async function runMonitor(
         (text) => response.writeHead(200, { "content-type": options.registry.contentType }).end(text),
         () => response.writeHead(500).end(),
       );
-    } else response.writeHead(404).end(`not found; try /metrics, ${Object.keys(checks).join(", ")}\n`);
+    } else response.writeHead(404).end(`not found; try /metrics, ${[...checks.keys()].join(", ")}\n`);
   });
   const address = parseHostPort(options.listen);
   if (!address) throw new MeshError("config_invalid", `${options.listen} is not host:port`);

@@ -1,8 +1,9 @@
 import { Command, CommanderError, Option as CommanderOption } from "commander";
 import type { ConfigOf, Option, Options } from "./config.ts";
-import { envOf, flagOf, readConfig } from "./config.ts";
+import { envOf, flagOf, invalidConfig, readConfig } from "./config.ts";
 import { MeshError } from "./errors.ts";
 import { createLog, LOG_LEVELS, type Log, silentLog } from "./log.ts";
+import { printable } from "./printable.ts";
 import { VERSION } from "./version.ts";
 
 /** Exit codes of every program (docs/programs.md). */
@@ -35,6 +36,8 @@ export interface ProgramCommand<O extends Options> {
   readonly operands?: readonly (keyof O & string)[];
   /** True for a command that does one thing and ends: no log lines of its own, faults as text with their hint. */
   readonly oneShot?: boolean;
+  /** Faults that no single setting has, e.g. two that exclude each other; `--validate` shows them too. */
+  readonly check?: (config: ConfigOf<O>) => readonly string[];
   readonly run: (config: ConfigOf<O>, context: ProgramContext) => Promise<void>;
 }
 
@@ -76,6 +79,8 @@ function configure<O extends Options>(target: Command, definition: ProgramComman
       flags: Object.fromEntries([...byName, ...given]) as Record<string, unknown>,
       file: flags["config"] as string | undefined,
     });
+    const faults = definition.check?.(config) ?? [];
+    if (faults.length > 0) throw invalidConfig(faults);
     if (flags["validate"] === true) {
       process.stdout.write("configuration is valid\n");
       return;
@@ -100,7 +105,7 @@ async function runService<O extends Options>(
   } catch (error) {
     if (!signal.aborted || MeshError.from(error).code !== "canceled") {
       log.error("failed", { err: error });
-      process.exitCode = EXIT.failed;
+      process.exitCode = exitCodeOf(error);
     }
   }
 }
@@ -157,7 +162,7 @@ const exitCodeOf = (thrown: unknown): number =>
 
 function reportAndSet(thrown: unknown, exitCode: number): void {
   const error = MeshError.from(thrown);
-  process.stderr.write(`error: ${error.message}\n${error.hint ? `hint: ${error.hint}\n` : ""}`);
+  process.stderr.write(printable(`error: ${error.message}\n${error.hint ? `hint: ${error.hint}\n` : ""}`));
   process.exitCode = exitCode;
 }
 

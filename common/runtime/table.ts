@@ -1,4 +1,5 @@
-import { stripVTControlCharacters, styleText } from "node:util";
+import { styleText } from "node:util";
+import { printableLine } from "./printable.ts";
 
 /** Text of a cell, with the style it has on a terminal. */
 export interface StyledCell {
@@ -34,9 +35,4 @@ export function formatTable(
   return [line(titles.map((text) => ({ text, style: "bold" }))), ...rows.map(line)].join("\n");
 }
 
-const CONTROL = new RegExp("[\\u0000-\\u001f\\u007f-\\u009f]", "g");
-
-function textOf(cell: Cell): string {
-  const text = typeof cell === "string" ? cell : cell.text;
-  return stripVTControlCharacters(text).replaceAll("\n", " ").replace(CONTROL, "");
-}
+const textOf = (cell: Cell): string => printableLine(typeof cell === "string" ? cell : cell.text);

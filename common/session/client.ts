@@ -6,9 +6,10 @@ import {
   type ClientReadableStream,
   type MethodDefinition,
 } from "@grpc/grpc-js";
+import { once } from "node:events";
 import { isIP } from "node:net";
 import { MeshError } from "../runtime/errors.ts";
-import { MAX_MESSAGE_BYTES } from "./server.ts";
+import { MAX_MESSAGE_BYTES } from "./grpc.ts";
 import { parseHostPort } from "../runtime/settings.ts";
 import { fromStatus } from "./status.ts";
 import { clientCredentials, plaintextCredentials, type ClientTls } from "./tls.ts";
@@ -36,6 +37,8 @@ const DEFAULTS: ChannelOptions = {
   "grpc.enable_retries": 0,
   "grpc.initial_reconnect_backoff_ms": 300,
   "grpc.max_reconnect_backoff_ms": 5_000,
+  // Only the address says where to go, never a TXT record of the name service.
+  "grpc.service_config_disable_resolution": 1,
   // Each dial has connections of its own: a renewed certificate must not meet a connection made with the old one.
   "grpc.use_local_subchannel_pool": 1,
 };
@@ -183,9 +186,10 @@ export class ClientStream<Req, Res> {
     return this.#call.write(message);
   }
 
-  /** Calls back once there is room again after `write` returned false. */
-  onDrain(callback: () => void): void {
-    this.#call.once("drain", callback);
+  /** Resolves when there is room again after `write` returned false, when the call is over, or `signal` is aborted. */
+  async drained(signal: AbortSignal): Promise<void> {
+    // How a call ended is told by `messages` alone.
+    await once(this.#call, "drain", { signal }).catch(() => undefined);
   }
 
   /** Half-closes: what was written arrives, and the server may still answer until it ends the call. */

@@ -1,9 +1,8 @@
 import { once } from "node:events";
-import { chmod, rm } from "node:fs/promises";
+import { chmod, lstat, mkdtemp, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import {
   addAdminServicesToServer,
-  logVerbosity,
-  setLogVerbosity,
   Server,
   ServerCredentials,
   ServerInterceptingCall,
@@ -19,13 +18,8 @@ import { MeshError } from "../runtime/errors.ts";
 import { formatHostPort, parseHostPort } from "../runtime/settings.ts";
 import { addHealth, addReflection, type HealthSwitch } from "./debug.ts";
 import { rememberPrincipal } from "./handlers.ts";
+import { MAX_MESSAGE_BYTES } from "./grpc.ts";
 import { toStatus } from "./status.ts";
-
-// Whatever grpc-js would print is in the errors it hands out, which go through our own log.
-setLogVerbosity(logVerbosity.NONE);
-
-/** A message larger than this is refused with RESOURCE_EXHAUSTED. */
-export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 
 /** What open streams get to take their leave. */
 const CLOSE_GRACE_MS = 1_000;
@@ -64,11 +58,15 @@ export interface GrpcServer {
   close(graceMs: number): Promise<void>;
 }
 
+const SOCKET_SCHEME = "unix:";
+
 const DEFAULTS: ChannelOptions = {
   "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
   "grpc.keepalive_time_ms": 20_000,
   "grpc.keepalive_timeout_ms": 10_000,
   "grpc.max_concurrent_streams": 100,
+  // A connection without a call is let go: whoever opens many and asks nothing must not use up the descriptors.
+  "grpc.max_connection_idle_ms": 60_000,
 };
 
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
@@ -86,20 +84,55 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
 }
 
 async function bind(server: Server, { listen, credentials }: GrpcServerOptions): Promise<string> {
-  const isSocket = listen.startsWith("unix:");
-  // A socket file outlives its process and then refuses the next one.
-  if (isSocket) await rm(listen.slice(5), { force: true });
+  if (listen.startsWith(SOCKET_SCHEME)) return bindSocket(server, listen.slice(SOCKET_SCHEME.length));
   const hostPort = parseHostPort(listen);
-  const target = isSocket ? listen : formatHostPort({ host: hostPort?.host || "0.0.0.0", port: hostPort?.port ?? 0 });
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(target, credentials ?? ServerCredentials.createInsecure(), (error, bound) => {
+  const target = formatHostPort({ host: hostPort?.host || "0.0.0.0", port: hostPort?.port ?? 0 });
+  const port = await bindTo(server, { target, listen, credentials });
+  return formatHostPort({ host: hostPort?.host || "0.0.0.0", port });
+}
+
+/**
+ * Makes the socket in a folder of mode 0700 and moves it from there: whatever the process's mask, nobody else can open it
+ * before its own mode is 0600. A socket that outlived its process is replaced; a file of another kind is not.
+ */
+async function bindSocket(server: Server, path: string): Promise<string> {
+  const listen = `${SOCKET_SCHEME}${path}`;
+  const found = await lstat(path).catch(() => undefined);
+  if (found && !found.isSocket()) {
+    throw new MeshError("conflict", `cannot listen on ${path}: a file that is no socket is there`, {
+      hint: "give another path, or move the file away",
+    });
+  }
+  // Short names: a socket's path has 107 bytes.
+  const folder = await mkdtemp(join(dirname(path), ".")).catch((error: unknown) => {
+    throw listenError(error, path);
+  });
+  try {
+    const made = join(folder, "s");
+    await bindTo(server, { target: `${SOCKET_SCHEME}${made}`, listen });
+    await chmod(made, 0o600);
+    await rename(made, path);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  return listen;
+}
+
+interface Binding {
+  /** Where the listener is made. */
+  readonly target: string;
+  /** What errors call it. */
+  readonly listen: string;
+  readonly credentials?: ServerCredentials | undefined;
+}
+
+async function bindTo(server: Server, { target, listen, credentials }: Binding): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(target, credentials ?? ServerCredentials.createInsecure(), (error, port) => {
       if (error) reject(listenError(error, listen));
-      else resolve(bound);
+      else resolve(port);
     });
   });
-  if (!isSocket) return formatHostPort({ host: hostPort?.host || "0.0.0.0", port });
-  await chmod(listen.slice(5), 0o600);
-  return listen;
 }
 
 async function close(server: Server, graceMs: number, listen: string): Promise<void> {
@@ -113,7 +146,7 @@ async function close(server: Server, graceMs: number, listen: string): Promise<v
       resolve();
     });
   });
-  if (listen.startsWith("unix:")) await rm(listen.slice(5), { force: true });
+  if (listen.startsWith(SOCKET_SCHEME)) await rm(listen.slice(SOCKET_SCHEME.length), { force: true });
 }
 
 /** Asks `authorize` before anything of a call reaches its handler. */

@@ -6,7 +6,8 @@ import { IstiodServiceService, type LinkRequest, type LinkResponse } from "../..
 import { MeshError } from "../runtime/errors.ts";
 import { Dialer } from "./client.ts";
 import { bidi, serverStream, unary } from "./handlers.ts";
-import { MAX_MESSAGE_BYTES, methodTable, startGrpcServer, type GrpcServer } from "./server.ts";
+import { methodTable, startGrpcServer, type GrpcServer } from "./server.ts";
+import { MAX_MESSAGE_BYTES } from "./grpc.ts";
 
 const empty: ListSessionsResponse = { sessions: [] };
 

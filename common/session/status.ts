@@ -6,6 +6,12 @@ const CODE_TRAILER = "mesh-error-code";
 const HINT_TRAILER = "mesh-error-hint";
 const RETRY_AFTER_TRAILER = "retry-after-ms";
 
+/** Trailers have little room, and what a peer sent may stand in a message. */
+const MAX_TEXT = 1024;
+
+/** A peer may ask for patience, not for ever. */
+const MAX_RETRY_AFTER_MS = 10 * 60_000;
+
 const TO_GRPC: Partial<Record<ErrorCode, status>> = {
   config_invalid: status.INVALID_ARGUMENT,
   resource_invalid: status.INVALID_ARGUMENT,
@@ -37,10 +43,18 @@ export function toStatus(thrown: unknown): Partial<StatusObject> & { code: statu
   const code = TO_GRPC[error.code] ?? status.INTERNAL;
   const metadata = new Metadata();
   metadata.set(CODE_TRAILER, error.code);
-  if (error.hint) metadata.set(HINT_TRAILER, Buffer.from(error.hint).toString("base64url"));
+  if (error.hint) metadata.set(HINT_TRAILER, Buffer.from(clip(error.hint)).toString("base64url"));
   if (error.retryAfterMs !== undefined) metadata.set(RETRY_AFTER_TRAILER, String(Math.ceil(error.retryAfterMs)));
-  return { code, details: code === status.INTERNAL ? "internal error; see the server's log" : error.message, metadata };
+  return {
+    code,
+    details: code === status.INTERNAL ? "internal error; see the server's log" : clip(error.message),
+    metadata,
+  };
 }
+
+/** Well-formed, because grpc-js cannot encode half of a surrogate pair and ends the process over it. */
+const clip = (message: string): string =>
+  (message.length > MAX_TEXT ? `${message.slice(0, MAX_TEXT - 1)}…` : message).toWellFormed();
 
 /** Reads what a peer said, or what grpc-js says of the connection, as a MeshError. `peer` names the other side. */
 export function fromStatus(thrown: unknown, peer: string): MeshError {
@@ -52,7 +66,7 @@ export function fromStatus(thrown: unknown, peer: string): MeshError {
   return new MeshError(code, `${peer}: ${readableDetails(thrown)}`, {
     cause: thrown,
     ...(hint ? { hint: Buffer.from(hint, "base64url").toString() } : {}),
-    ...(Number.isFinite(retryAfterMs) ? { retryAfterMs } : {}),
+    ...(retryAfterMs >= 0 ? { retryAfterMs: Math.min(retryAfterMs, MAX_RETRY_AFTER_MS) } : {}),
   });
 }
 
@@ -60,7 +74,8 @@ function isServiceError(thrown: unknown): thrown is ServiceError {
   return thrown instanceof Error && "code" in thrown && "details" in thrown && typeof thrown.code === "number";
 }
 
-const isErrorCode = (code: string | undefined): code is ErrorCode => code !== undefined && code in ERROR_CODES;
+const isErrorCode = (code: string | undefined): code is ErrorCode =>
+  code !== undefined && Object.hasOwn(ERROR_CODES, code);
 
 const text = (metadata: Metadata | undefined, key: string): string | undefined => metadata?.get(key)[0]?.toString();
 

@@ -18,10 +18,14 @@ export interface ServerTls extends KeyAndChain {
   readonly minVersion: TlsVersion;
 }
 
+/** Who has connected gets so long for the TLS handshake: it takes a round trip, and nobody is known before. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
 /** Server credentials whose certificate can be replaced; live connections go on with the old one. */
 export class ReloadableServerCredentials extends ServerCredentials {
   constructor(tls: ServerTls) {
-    super({ requestCert: tls.clientRootsPem !== undefined, rejectUnauthorized: true }, contextOptions(tls));
+    const requestCert = tls.clientRootsPem !== undefined;
+    super({ requestCert, rejectUnauthorized: true, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, contextOptions(tls));
   }
 
   /** Puts a new certificate (or new client roots) in force for connections to come. */
@@ -54,6 +58,8 @@ export function clientCredentials({ rootsPem, identity, minVersion }: ClientTls,
     ...(identity ? { key: identity.keyPem, cert: identity.certificatePem } : {}),
   });
   return ChannelCredentials.createFromSecureContext(context, {
+    // Said, so that NODE_TLS_REJECT_UNAUTHORIZED in somebody's environment changes nothing.
+    rejectUnauthorized: true,
     checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(name, certificate),
   });
 }

@@ -67,13 +67,14 @@ export class Installer implements AsyncDisposable {
 
   /** Reads and proves the set that lies there, so that a restart need not ask Vault. */
   async adopt(): Promise<Adoption> {
-    const found = CA_FILES.filter((name) => this.#read(name) !== undefined);
-    if (found.length < CA_FILES.length) {
-      return { kind: "none", reason: `${this.directory} holds ${found.length} of ${CA_FILES.length} files` };
-    }
-    const files = Object.fromEntries(CA_FILES.map((name) => [name, this.#read(name) ?? ""]));
     try {
-      return { kind: "adopted", ca: await readCaFiles(files as unknown as CaFiles, this.#options.clock.now()) };
+      const files = CA_FILES.map((name) => [name, this.#read(name)] as const);
+      const found = files.filter(([, text]) => text !== undefined);
+      if (found.length < CA_FILES.length) {
+        return { kind: "none", reason: `${this.directory} holds ${found.length} of ${CA_FILES.length} files` };
+      }
+      const ca = await readCaFiles(Object.fromEntries(files) as unknown as CaFiles, this.#options.clock.now());
+      return { kind: "adopted", ca };
     } catch (error) {
       return { kind: "none", reason: MeshError.from(error).message };
     }

@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
 import type { Certificate } from "../../common/pki/certificate.ts";
 import { isSelfSigned } from "../../common/pki/chain.ts";
 import { publicKeyHash } from "../../common/pki/keys.ts";
 import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
+import { readGivenFile } from "../../common/runtime/files.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import type { ResolveOverride } from "../vault/resolve.ts";
 import { type VaultSession, withVault } from "../vault/session.ts";
@@ -59,9 +59,10 @@ export async function obtain(order: IssueOrder, deps: IssueDeps): Promise<Issued
 
 async function readCaBundle({ caBundlePem, caLocalPath }: VaultAuthority, signal: AbortSignal) {
   if (caBundlePem !== undefined || caLocalPath === undefined) return caBundlePem;
-  return readFile(caLocalPath, { encoding: "utf8", signal }).catch((cause: unknown) => {
+  return readGivenFile(caLocalPath, signal).catch((cause: unknown) => {
     signal.throwIfAborted();
-    const fault = (cause as NodeJS.ErrnoException).code ?? "unknown fault";
+    const fault =
+      (cause instanceof MeshError ? cause.message : (cause as NodeJS.ErrnoException).code) ?? "unknown fault";
     throw new MeshError("failed_precondition", `caLocalPath ${caLocalPath} cannot be read: ${fault}`, {
       retriable: true,
       hint: "mount the certificates that verify vault there, or give them as caBundle",

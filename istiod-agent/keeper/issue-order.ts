@@ -10,7 +10,7 @@ import type { Order } from "../../proto/gen/istiod/v1/istiod.ts";
 import type { KeySpec } from "../../common/pki/keys.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { IssueOrder, VaultAuthority } from "../issue/order.ts";
-import { fileCredential, type Credential } from "../vault/credential.ts";
+import { fileCredential, jwtCredential, type Credential } from "../vault/credential.ts";
 import type { VaultAuth } from "../vault/session.ts";
 
 /** Which pod this is, and where its credentials lie. */
@@ -88,7 +88,9 @@ function toVaultAuthority(vault: VaultCertificateAuthority, pod: PodContext): Va
 }
 
 function toAuth(auth: VaultCertificateAuthority["auth"], pod: PodContext): VaultAuth {
-  if (auth?.$case === "tokenSecretRef") return { kind: "token", token: secretKey(auth.value, DEFAULT_TOKEN_KEY, pod) };
+  if (auth?.$case === "tokenSecretRef") {
+    return { kind: "token", token: fileCredential(secretPath(auth.value, DEFAULT_TOKEN_KEY, pod)) };
+  }
   if (auth?.$case !== "kubernetesAuth") throw wrong("it names no way to log in to vault");
   const { mountPath, role } = auth.value;
   return { kind: "kubernetes", mountPath: mountPath || "/v1/auth/kubernetes", role, jwt: toJwt(auth.value, pod) };
@@ -96,14 +98,14 @@ function toAuth(auth: VaultCertificateAuthority["auth"], pod: PodContext): Vault
 
 function toJwt({ serviceAccountLocation, secretTokenKey }: VaultKubernetesAuth, pod: PodContext): Credential {
   const key = fileName(secretTokenKey || DEFAULT_TOKEN_KEY);
-  if (serviceAccountLocation?.$case === "mountedSaPath") return fileCredential(join(serviceAccountLocation.value, key));
+  if (serviceAccountLocation?.$case === "mountedSaPath") return jwtCredential(join(serviceAccountLocation.value, key));
   const other = serviceAccountLocation?.value;
   const isOwn = !other || (other.namespace === pod.podNamespace && other.name === pod.serviceAccount);
-  return isOwn ? fileCredential(join(pod.serviceAccountDir, key)) : secretKey(other, key, pod);
+  return jwtCredential(isOwn ? join(pod.serviceAccountDir, key) : secretPath(other, key, pod));
 }
 
-function secretKey({ namespace, name }: ResourceName, key: string, { secretsDir }: PodContext): Credential {
-  return fileCredential(join(secretsDir, fileName(namespace), fileName(name), key));
+function secretPath({ namespace, name }: ResourceName, key: string, { secretsDir }: PodContext): string {
+  return join(secretsDir, fileName(namespace), fileName(name), key);
 }
 
 /** A name that stays one name when it is made part of a path. */

@@ -71,7 +71,8 @@ class LinkStream {
   /** The newest status, then each newer one; while the agent is slow, those between are skipped. */
   async sendStatuses(): Promise<void> {
     for await (const status of this.#options.statuses.watch(this.#signal)) {
-      if (!this.#stream.write({ message: { $case: "status", value: status } })) await this.#drained();
+      const hasRoom = this.#stream.write({ message: { $case: "status", value: status } });
+      if (!hasRoom) await this.#stream.drained(this.#signal);
     }
   }
 
@@ -99,13 +100,6 @@ class LinkStream {
   async leave(reading: Promise<never>): Promise<void> {
     this.#stream.end();
     await Promise.race([reading.catch(() => undefined), this.#options.clock.sleep(LEAVE_TIMEOUT_MS, this.#signal)]);
-  }
-
-  async #drained(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#stream.onDrain(resolve);
-      this.#signal.addEventListener("abort", () => resolve(), { once: true });
-    });
   }
 }
 

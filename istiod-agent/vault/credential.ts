@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { decodeJwt } from "jose";
 import { MeshError } from "../../common/runtime/errors.ts";
+import { readGivenFile } from "../../common/runtime/files.ts";
 
 /** Where a secret comes from. It is read again for each use, because tokens are replaced while we run. */
 export interface Credential {
@@ -15,9 +15,10 @@ export function fileCredential(path: string): Credential {
   return {
     name: path,
     async read(signal) {
-      const text = await readFile(path, { encoding: "utf8", signal }).catch((cause: unknown) => {
+      const text = await readGivenFile(path, signal).catch((cause: unknown) => {
         signal.throwIfAborted();
-        throw missing(path, `cannot be read: ${(cause as NodeJS.ErrnoException).code ?? "unknown fault"}`, cause);
+        const fault = cause instanceof MeshError ? cause.message : (cause as NodeJS.ErrnoException).code;
+        throw missing(path, `cannot be read: ${fault ?? "unknown fault"}`, cause);
       });
       const secret = text.trim();
       if (secret === "") throw missing(path, "is empty");
@@ -25,6 +26,24 @@ export function fileCredential(path: string): Credential {
     },
   };
 }
+
+/**
+ * A service account token that lies in a file. What has not the form of one is refused, because the file may be any that
+ * the author of an order names, and what is in it goes to the Vault that he names too.
+ */
+export function jwtCredential(path: string): Credential {
+  const file = fileCredential(path);
+  return {
+    name: path,
+    async read(signal) {
+      const jwt = await file.read(signal);
+      if (JWT.test(jwt)) return jwt;
+      throw missing(path, "holds no service account token");
+    },
+  };
+}
+
+const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 function missing(path: string, fault: string, cause?: unknown): MeshError {
   return new MeshError("failed_precondition", `token file ${path} ${fault}`, {

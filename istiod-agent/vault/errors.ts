@@ -38,13 +38,16 @@ export function statusError(site: CallSite, response: HttpResponse): MeshError {
   if (status === 403) return deniedError(site, vaultText(body));
   const passes = status < 400 || status === 412 || status === 429 || status >= 500;
   return passes
-    ? passingError(what, response)
+    ? passingError(site, what, response)
     : new MeshError("vault_rejected", what, { hint: rejectedHint(site, body) });
 }
 
+/** A renewal must not wait for a day because a proxy says so. */
+const MAX_RETRY_AFTER_SECONDS = 300;
+
 /** What passes without a change of ours. `sys/health` speaks other codes; nobody asks it here. */
-function passingError(what: string, { status, headers, body }: HttpResponse): MeshError {
-  const seconds = Number(headers["retry-after"]);
+function passingError({ path }: CallSite, what: string, { status, headers, body }: HttpResponse): MeshError {
+  const seconds = Math.min(Number(headers["retry-after"]), MAX_RETRY_AFTER_SECONDS);
   const options = { retriable: true, ...(seconds >= 0 ? { retryAfterMs: seconds * 1000 } : {}) };
   const sealed = status === 501 || (status === 503 && /sealed|not initialized/i.test(vaultText(body)));
   if (sealed) return new MeshError("vault_sealed", what, { ...options, hint: "unseal vault: vault operator unseal" });
@@ -52,8 +55,15 @@ function passingError(what: string, { status, headers, body }: HttpResponse): Me
     const hint = "set server to the active node, or to a load balancer that sends requests there";
     return new MeshError("vault_unreachable", `${what}; a redirect is not followed`, { ...options, hint });
   }
-  const hint = status === 429 ? "wait, or raise vault's rate limit quota" : "look into vault's log";
+  const hint = status === 429 ? "wait, or raise vault's rate limit quota" : faultHint(path, body);
   return new MeshError("vault_unreachable", what, { ...options, hint });
+}
+
+/** Vault calls a mount without a CA a fault of its own, though only an operator can give it one. */
+function faultHint(path: string, body: unknown): string {
+  if (!/could not fetch the CA certificate/i.test(vaultText(body))) return "look into vault's log";
+  const [mount = path] = path.split(/\/(?:root|issuer)\//);
+  return `give mount ${mount} a ca: vault write ${mount}/config/ca pem_bundle=@FILE (its key and certificates); or set caPath to a mount that has one`;
 }
 
 function deniedError({ server, method, path, caller }: CallSite, text: string): MeshError {

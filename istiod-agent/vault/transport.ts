@@ -52,7 +52,8 @@ export class Transport {
     const ca = caPem === undefined ? {} : { ca: parseCertificates(caPem, "caBundle").map(({ pem }) => pem) };
     this.#agent =
       this.server.protocol === "https:"
-        ? new HttpsAgent({ keepAlive: true, minVersion: "TLSv1.2", ...ca })
+        ? // Said, so that NODE_TLS_REJECT_UNAUTHORIZED in somebody's environment changes nothing.
+          new HttpsAgent({ keepAlive: true, minVersion: "TLSv1.2", rejectUnauthorized: true, ...ca })
         : new HttpAgent({ keepAlive: true });
   }
 

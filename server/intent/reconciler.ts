@@ -60,8 +60,10 @@ export class Reconciler {
     const document = options.directory.document("intent", stored);
     const cell = await StateCell.open(document, { inForce: {}, removals: {} });
     const { inForce, removals } = cell.value;
-    for (const [cluster, certificates] of translate(Object.values(inForce))) {
-      options.intents.set(cluster, toResources(certificates), removals[cluster]);
+    const certificates = translate(Object.values(inForce));
+    // A cluster whose last mesh was taken out has nothing but removals.
+    for (const cluster of new Set([...certificates.keys(), ...Object.keys(removals)])) {
+      options.intents.set(cluster, toResources(certificates.get(cluster) ?? []), removals[cluster]);
     }
     return new Reconciler(options, cell);
   }
@@ -82,7 +84,7 @@ export class Reconciler {
     const removed = removalsBetween(before, after);
     await this.#cell.update(({ removals }) => ({
       inForce: Object.fromEntries(inForce),
-      removals: { ...removals, ...mapValues(removed, (names) => names.map(keyOf)) },
+      removals: withRemovals(removals, removed, after),
     }));
     for (const cluster of new Set([...before.keys(), ...after.keys()])) {
       this.#options.intents.set(cluster, toResources(after.get(cluster) ?? []), removed.get(cluster)?.map(keyOf));
@@ -126,5 +128,18 @@ function toResources(certificates: Certificates): Map<string, WireResource> {
   );
 }
 
-const mapValues = <V, W>(map: ReadonlyMap<string, V>, change: (value: V) => W): Record<string, W> =>
-  Object.fromEntries([...map].map(([key, value]) => [key, change(value)]));
+/** The removals that wait, with the new ones, and without what is wanted again. */
+function withRemovals(
+  pending: Readonly<Record<string, readonly string[]>>,
+  removed: ReturnType<typeof removalsBetween>,
+  wanted: ReturnType<typeof translate>,
+): Record<string, string[]> {
+  const clusters = new Set([...Object.keys(pending), ...removed.keys()]);
+  return Object.fromEntries(
+    [...clusters].map((cluster) => {
+      const kept = new Set((wanted.get(cluster) ?? []).map((certificate) => keyOf(nameOf(certificate))));
+      const keys = new Set([...(pending[cluster] ?? []), ...(removed.get(cluster) ?? []).map(keyOf)]);
+      return [cluster, [...keys].filter((key) => !kept.has(key))];
+    }),
+  );
+}

@@ -1,10 +1,19 @@
 import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
+import { RateLimit } from "../identity/rate-limit.ts";
 
-/** A token bucket over the sessions that begin: who finds it empty is told when to come back. */
+/** Share of the places that one cluster can take at once, and of those that it gets back per second. */
+const CLUSTER_BURST = 0.2;
+const CLUSTER_RATE = 0.01;
+
+/**
+ * A token bucket over the sessions that begin: who finds it empty is told when to come back. Each cluster has a smaller
+ * one before it, so that an agent that reconnects in a loop takes no place from the others.
+ */
 export class Admission {
   readonly #clock: Clock;
   readonly #perSecond: number;
+  readonly #perCluster: RateLimit;
   #tokens: number;
   #filledAtMs: number;
 
@@ -13,12 +22,20 @@ export class Admission {
     this.#perSecond = perSecond;
     this.#tokens = perSecond;
     this.#filledAtMs = clock.now();
+    this.#perCluster = new RateLimit({
+      clock,
+      perSecond: Math.max(1, perSecond * CLUSTER_RATE),
+      burst: Math.max(5, perSecond * CLUSTER_BURST),
+      what: "sessions of one cluster",
+    });
   }
 
-  /** Takes a place, or throws `resource_exhausted` with the wait after which there is one. */
-  take(): void {
+  /** Takes a place for `cluster`, or throws `resource_exhausted` with the wait after which there is one. */
+  take(cluster: string): void {
+    this.#perCluster.take(cluster);
     const now = this.#clock.now();
-    this.#tokens = Math.min(this.#perSecond, this.#tokens + ((now - this.#filledAtMs) / 1000) * this.#perSecond);
+    const passedMs = Math.max(0, now - this.#filledAtMs);
+    this.#tokens = Math.min(this.#perSecond, this.#tokens + (passedMs / 1000) * this.#perSecond);
     this.#filledAtMs = now;
     // Below zero stands the queue of those who were told to come back: each gets a later time than the one before.
     this.#tokens -= 1;

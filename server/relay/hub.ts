@@ -1,13 +1,12 @@
 import { randomUUID } from "node:crypto";
 import type { ClusterSession, GetIntentResponse } from "../../proto/gen/admin/v1/admin.ts";
-import { IssuedCertificate } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { ConnectRequest, Hello } from "../../proto/gen/relay/v1/relay.ts";
 import type { Clock, Random } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { VERSION } from "../../common/runtime/version.ts";
 import type { CallContext, Send } from "../../common/session/handlers.ts";
-import { digestOf, ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
+import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
 import type { ClusterPrincipal } from "../identity/methods.ts";
 import { Admission } from "./admission.ts";
 import { Fanout } from "./fanout.ts";
@@ -15,6 +14,7 @@ import type { IntentBook } from "./intent-book.ts";
 import { PushMachine } from "./push-machine.ts";
 import { createPushEncoder, Session, type Outgoing } from "./session.ts";
 import type { StatusBook } from "./status-book.ts";
+import { viewIntent, viewSession } from "./views.ts";
 
 export interface HubOptions {
   readonly clock: Clock;
@@ -70,16 +70,20 @@ export class Hub {
   ): Promise<void> {
     const iterator = requests[Symbol.asyncIterator]();
     const hello = await this.#readHello(iterator, call.signal);
-    this.#checkServing();
-    const epoch = await this.#options.nextEpoch();
     const { cluster } = call.principal;
+    this.#checkServing(cluster);
+    const epoch = await this.#options.nextEpoch();
     // Asked at the last moment: a revocation while the hello was awaited found no session to end.
     if (!this.#options.isEnrolled(cluster)) throw new MeshError("permission_denied", `cluster ${cluster} is revoked`);
     const session = this.#open(call, { hello, epoch }, send);
+    const over = new AbortController();
     try {
       // When the server ends the session the reader is left behind; it ends with the call.
-      await Promise.race([this.#read(iterator, session), aborted(AbortSignal.any([call.signal, session.ended]))]);
+      const ended = AbortSignal.any([call.signal, session.ended, over.signal]);
+      await Promise.race([this.#read(iterator, session), aborted(ended)]);
     } finally {
+      // A composite signal that somebody listens to lives until it is aborted.
+      over.abort();
       this.#closed(session);
     }
     session.ended.throwIfAborted();
@@ -126,45 +130,14 @@ export class Hub {
 
   /** The clusters that are connected. */
   sessions(): ClusterSession[] {
-    return [...this.#sessions.values()].map((session) => {
-      const { cluster, id, epoch, peer, hello, connectedAtMs, certificateNotAfterMs } = session.info;
-      return {
-        cluster,
-        identity: "ENROLLED",
-        connected: true,
-        sessionId: id,
-        epoch,
-        peer,
-        agentVersion: hello.agentVersion,
-        connectedAt: new Date(connectedAtMs),
-        lastSeenAt: new Date(session.lastSeenMs),
-        clockOffsetMs: BigInt(session.clockOffsetMs),
-        outOfSync: this.#outOfSync(cluster),
-        certificateNotAfter: new Date(certificateNotAfterMs),
-      };
-    });
+    return [...this.#sessions.values()].map((session) =>
+      viewSession(session, this.#machines.get(session.info.cluster)),
+    );
   }
 
-  #outOfSync(cluster: string): string[] {
-    const machine = this.#machines.get(cluster);
-    if (!machine || machine.inSync) return [];
-    const refusals = [...machine.parked.values()].map(({ code, message }) => `${code}: ${message}`);
-    return refusals.length > 0 ? refusals : ["a push is under way"];
-  }
-
+  /** What a cluster shall hold, and what of it was acknowledged. */
   intent(cluster: string): GetIntentResponse {
-    const { resources } = this.#options.intents.get(cluster);
-    const held = this.#machines.get(cluster)?.held;
-    return {
-      resources: [...resources].map(([key, { content, version }]) => ({
-        certificate: IssuedCertificate.decode(content),
-        version: Buffer.from(version, "hex"),
-        acknowledged: held?.get(key) === version,
-        rejected: this.rejection(cluster, key) ?? "",
-      })),
-      wantedDigest: digestOf(new Map([...resources].map(([key, { version }]) => [key, version]))),
-      acknowledgedDigest: held ? digestOf(held) : Buffer.alloc(0),
-    };
+    return viewIntent(this.#options.intents.get(cluster), this.#machines.get(cluster));
   }
 
   async #readHello(iterator: AsyncIterator<ConnectRequest>, signal: AbortSignal): Promise<Hello> {
@@ -185,11 +158,11 @@ export class Hub {
     }
   }
 
-  #checkServing(): void {
+  #checkServing(cluster: string): void {
     const retryAfterMs = this.#spreadMs();
     const reasons = this.#draining ? ["the server stops"] : this.#options.notReady();
     if (reasons.length > 0) throw new MeshError("unavailable", `not serving: ${reasons.join("; ")}`, { retryAfterMs });
-    this.#admission.take();
+    this.#admission.take(cluster);
   }
 
   #open(

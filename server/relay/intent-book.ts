@@ -29,6 +29,7 @@ export class IntentBook {
   /** Drops removals that the cluster's agent has acknowledged. */
   forgetRemovals(cluster: string, keys: ReadonlySet<string>): void {
     const before = this.get(cluster);
+    if (before.removals.size === 0) return;
     const removals = new Set([...before.removals].filter((key) => !keys.has(key)));
     if (removals.size < before.removals.size) this.#clusters.set(cluster, { resources: before.resources, removals });
   }

@@ -1,4 +1,4 @@
-import { ResourceOutcome, type Push, type Result } from "../../proto/gen/relay/v1/relay.ts";
+import { ResourceOutcome, type Push, type ResourceResult, type Result } from "../../proto/gen/relay/v1/relay.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { digestOf, keyOf, nameOf, type Versions, type WireResource } from "../../common/session/resource-set.ts";
 
@@ -29,10 +29,16 @@ export interface RetryTimes {
 
 const RETRY: RetryTimes = { baseMs: 5 * 60_000, capMs: 60 * 60_000 };
 
+/** A set with its digest, which is made once: it is asked for with each push and each result. */
+interface Held {
+  readonly versions: Versions;
+  readonly digest: Buffer;
+}
+
 interface InFlight {
   readonly push: Push;
   /** What the agent holds if it takes everything. */
-  readonly target: ReadonlyMap<string, string>;
+  readonly target: Held;
 }
 
 /**
@@ -45,7 +51,7 @@ export class PushMachine {
   readonly #retry: RetryTimes;
   #desired: Desired = NOTHING_DESIRED;
   /** What the agent holds; undefined while that is not known. */
-  #held: Versions | undefined;
+  #held: Held | undefined;
   #inFlight: InFlight | undefined;
   #nextId = 1n;
   #acknowledgedRemovals = new Set<string>();
@@ -59,7 +65,7 @@ export class PushMachine {
   }
 
   get held(): Versions | undefined {
-    return this.#held;
+    return this.#held?.versions;
   }
 
   get parked(): ReadonlyMap<string, Parked> {
@@ -71,10 +77,10 @@ export class PushMachine {
     this.#inFlight = undefined;
     this.#nextId = 1n;
     this.#stuckUntilMs = 0;
-    const wanted = versionsOf(this.#desired);
-    if (equal(heldDigest, digestOf(wanted))) this.#held = wanted;
-    else if (heldDigest.length === 0) this.#held = new Map();
-    else if (!this.#held || !equal(heldDigest, digestOf(this.#held))) this.#held = undefined;
+    const wanted = withDigest(versionsOf(this.#desired));
+    if (equal(heldDigest, wanted.digest)) this.#held = wanted;
+    else if (heldDigest.length === 0) this.#held = withDigest(new Map());
+    else if (!this.#held || !equal(heldDigest, this.#held.digest)) this.#held = undefined;
   }
 
   want(desired: Desired): void {
@@ -90,7 +96,7 @@ export class PushMachine {
   /** The push to send now, if any. The caller sends it: it counts as in flight from here. */
   next(nowMs: number): Push | undefined {
     if (this.#inFlight || nowMs < this.#stuckUntilMs) return undefined;
-    const held = this.#held;
+    const held = this.#held?.versions;
     const upserts = [...this.#desired.resources].filter(([key, { version }]) => {
       if (held && held.get(key) === version) return false;
       const parked = this.#parked.get(key);
@@ -98,16 +104,17 @@ export class PushMachine {
     });
     const removals = [...this.#desired.removals].filter((key) => !this.#acknowledgedRemovals.has(key));
     if (held && upserts.length === 0 && removals.length === 0) return undefined;
-    const target = new Map(held);
-    for (const [key, { version }] of upserts) target.set(key, version);
-    for (const key of removals) target.delete(key);
+    const versions = new Map(held);
+    for (const [key, { version }] of upserts) versions.set(key, version);
+    for (const key of removals) versions.delete(key);
+    const target = withDigest(versions);
     const push: Push = {
       type: this.type,
       id: this.#nextId++,
-      base: held ? digestOf(held) : Buffer.alloc(0),
+      base: this.#held?.digest ?? Buffer.alloc(0),
       upserts: upserts.map(([, { name, content }]) => ({ name, content })),
       removals: removals.map(nameOf),
-      digest: digestOf(target),
+      digest: target.digest,
     };
     this.#inFlight = { push, target };
     return push;
@@ -125,18 +132,18 @@ export class PushMachine {
       this.#held = undefined;
       return;
     }
-    const held = new Map(inFlight.target);
+    const refused: ResourceResult[] = [];
     for (const each of result.results) {
-      const key = each.name ? keyOf(each.name) : "";
-      if (each.outcome === ResourceOutcome.RESOURCE_OUTCOME_REJECTED) {
-        if (each.heldVersion.length > 0) held.set(key, each.heldVersion.toString("hex"));
-        else held.delete(key);
-        this.#park(key, each, nowMs);
-      } else this.#parked.delete(key);
+      if (each.outcome !== ResourceOutcome.RESOURCE_OUTCOME_REJECTED) this.#parked.delete(keyOfResult(each));
+      else {
+        refused.push(each);
+        this.#park(keyOfResult(each), each, nowMs);
+      }
     }
+    const held = refused.length === 0 ? inFlight.target : withDigest(withRefusals(inFlight.target.versions, refused));
     for (const name of inFlight.push.removals) this.#acknowledgedRemovals.add(keyOf(name));
     // Both sides must agree on what is held, else the next difference would build on sand.
-    this.#held = equal(result.held, digestOf(held)) ? held : undefined;
+    this.#held = equal(result.held, held.digest) ? held : undefined;
   }
 
   /** Removals that the agent has acknowledged, so that the intent can forget them. */
@@ -153,7 +160,7 @@ export class PushMachine {
 
   /** True when the agent holds what is desired, all of it. */
   get inSync(): boolean {
-    return this.#held !== undefined && equal(digestOf(this.#held), digestOf(versionsOf(this.#desired)));
+    return this.#held !== undefined && equal(this.#held.digest, digestOf(versionsOf(this.#desired)));
   }
 
   #park(key: string, refusal: { code: string; message: string; retriable: boolean }, nowMs: number): void {
@@ -175,5 +182,19 @@ export class PushMachine {
 
 const versionsOf = (desired: Desired): Versions =>
   new Map([...desired.resources].map(([key, { version }]) => [key, version]));
+
+const withDigest = (versions: Versions): Held => ({ versions, digest: digestOf(versions) });
+
+const keyOfResult = ({ name }: ResourceResult): string => (name ? keyOf(name) : "");
+
+/** The set with what the agent says it holds where it refused a version. */
+function withRefusals(versions: Versions, refused: readonly ResourceResult[]): Versions {
+  const changed = new Map(versions);
+  for (const each of refused) {
+    if (each.heldVersion.length > 0) changed.set(keyOfResult(each), each.heldVersion.toString("hex"));
+    else changed.delete(keyOfResult(each));
+  }
+  return changed;
+}
 
 const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;

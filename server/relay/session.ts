@@ -1,4 +1,5 @@
 import { ConnectResponse, type ConnectRequest, type Hello } from "../../proto/gen/relay/v1/relay.ts";
+import { soundTime } from "../../common/session/bounds.ts";
 import type { Send } from "../../common/session/handlers.ts";
 import { keyOf } from "../../common/session/resource-set.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
@@ -85,9 +86,11 @@ export class Session {
         this.unansweredSinceMs = Infinity;
         this.flush();
         return;
-      case "heartbeat":
-        if (message.value.time) this.clockOffsetMs = message.value.time.getTime() - this.lastSeenMs;
+      case "heartbeat": {
+        const time = soundTime(message.value.time);
+        if (time) this.clockOffsetMs = time.getTime() - this.lastSeenMs;
         return;
+      }
       case "hello":
         throw new MeshError("invalid_argument", "hello was sent twice");
       case "status":
@@ -118,7 +121,7 @@ export function createPushEncoder(maxEntries = 64): PushEncoder {
   return (push) => {
     // Base and digest name the upserts; removals of what is not held leave no trace in them.
     const removals = push.removals.map(keyOf).join();
-    const key = `${push.id}/${hex(push.base)}/${hex(push.digest)}/${removals}`;
+    const key = `${push.id}/${push.base.toString("hex")}/${push.digest.toString("hex")}/${removals}`;
     const known = cache.get(key);
     if (known) return known;
     const bytes = Buffer.from(ConnectResponse.encode({ message: { $case: "push", value: push } }).finish());
@@ -127,5 +130,3 @@ export function createPushEncoder(maxEntries = 64): PushEncoder {
     return bytes;
   };
 }
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");

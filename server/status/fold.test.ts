@@ -161,8 +161,28 @@ describe("foldStatus", () => {
       warnings: ["pod istiod-1: LifetimeShortened: 32 of 365 days"],
     });
     assert.deepEqual(status.meshes[KEY(2)]?.errors, ["cluster cluster-2 refused the certificate: no space"]);
-    assert.equal(condition(status, "LifetimeShortened").status, "True");
+    const { status: shortened, message } = condition(status, "LifetimeShortened");
+    assert.deepEqual(
+      [shortened, message],
+      ["True", "cluster cluster-1, pod istiod-1: LifetimeShortened: 32 of 365 days"],
+    );
     assert.equal(status.state, "FAILED");
+  });
+
+  it("status - a pod that was replaced says nothing any more, while the last one gone still does", () => {
+    const error = { code: "install_failed", message: "full", hint: "" };
+    const gone = ReplicaStatus.create({ podName: "old", state: FAILED, error, rootSha256: OTHER, connected: false });
+    const linked = ReplicaStatus.create({ podName: "new", state: FINISHED, rootSha256: ROOT, connected: true });
+    const reportWith = (replicas: ReplicaStatus[]): CertificateReport => {
+      return { ...reportOf(1), certificate: IssuedCertificateStatus.create({ replicas }) };
+    };
+    const second = BOTH[1] ?? assert.fail();
+    const replaced = statusOf([reportWith([gone, linked]), second], statusOf(BOTH));
+    assert.deepEqual([replaced.state, condition(replaced, "Ready").reason], ["ACCEPTED", "Issued"]);
+    assert.equal(condition(replaced, "SharedRoot").status, "True");
+    const alone = statusOf([reportWith([gone]), second], statusOf(BOTH));
+    assert.deepEqual([alone.state, condition(alone, "Ready").status], ["FAILED", "False"]);
+    assert.equal(condition(alone, "SharedRoot").status, "False");
   });
 
   it("status - what is accepted but not acted on is said, each in its condition", () => {

@@ -114,7 +114,10 @@ function certificateFacts(
 ): ConditionFact[] {
   const { generation } = verdict;
   const sharedRoot = sharedRootCondition(reports, pin, generation);
-  const shortened = reports.flatMap(warningsOf).filter((warning) => warning.includes("LifetimeShortened"));
+  const shortened = reports.flatMap((report) => {
+    const remarks = warningsOf(report).filter((warning) => warning.includes("LifetimeShortened"));
+    return remarks.map((remark) => `cluster ${report.cluster}, ${remark}`);
+  });
   const lifetime: ConditionFact[] =
     shortened.length === 0
       ? []

@@ -21,14 +21,25 @@ export interface CertificateReport {
 }
 
 /** Every istiod of the mesh has its files, or was seen to sign with them. */
-export function isIssued({ certificate }: CertificateReport): boolean {
-  return certificate !== undefined && certificate.replicas.length > 0 && certificate.replicas.every(holdsIssued);
+export function isIssued(report: CertificateReport): boolean {
+  const replicas = speakingReplicas(report);
+  return replicas.length > 0 && replicas.every(holdsIssued);
 }
 
 /** Every istiod of the mesh was seen to sign with its certificate. */
-export function isProved({ certificate }: CertificateReport): boolean {
-  const replicas = certificate?.replicas ?? [];
+export function isProved(report: CertificateReport): boolean {
+  const replicas = speakingReplicas(report);
   return replicas.length > 0 && replicas.every(({ state }) => state === CertificateState.CERTIFICATE_STATE_FINISHED);
+}
+
+/**
+ * The istiods that speak for the mesh: those that are linked. One that went away counts only while none is, because a
+ * pod that was replaced never says goodbye.
+ */
+export function speakingReplicas({ certificate }: CertificateReport): readonly ReplicaStatus[] {
+  const replicas = certificate?.replicas ?? [];
+  const linked = replicas.filter(({ connected }) => connected);
+  return linked.length > 0 ? linked : replicas;
 }
 
 export function holdsIssued({ state }: ReplicaStatus): boolean {
@@ -36,10 +47,11 @@ export function holdsIssued({ state }: ReplicaStatus): boolean {
 }
 
 /** Why the mesh's certificate is not as wanted, one sentence per istiod. */
-export function faultsOf({ cluster, rejected, certificate }: CertificateReport): string[] {
+export function faultsOf(report: CertificateReport): string[] {
+  const { cluster, rejected, certificate } = report;
   const faults = rejected === undefined ? [] : [`cluster ${cluster} refused the certificate: ${rejected}`];
   if (certificate?.error) faults.push(`cluster ${cluster}: ${describeError(certificate.error)}`);
-  for (const replica of certificate?.replicas ?? []) {
+  for (const replica of speakingReplicas(report)) {
     const { state, error, podName } = replica;
     if (state !== CertificateState.CERTIFICATE_STATE_FAILED && !error) continue;
     const reason = error ? describeError(error) : "failed without a reason";
@@ -49,8 +61,9 @@ export function faultsOf({ cluster, rejected, certificate }: CertificateReport):
 }
 
 /** Remarks that are no failures. */
-export function warningsOf({ cluster, certificate }: CertificateReport): string[] {
-  const remarks = (certificate?.replicas ?? []).flatMap(({ podName, warnings }) => {
+export function warningsOf(report: CertificateReport): string[] {
+  const { cluster, certificate } = report;
+  const remarks = speakingReplicas(report).flatMap(({ podName, warnings }) => {
     return warnings.map((warning) => `pod ${podName}: ${warning}`);
   });
   const detached = `the intent is gone from cluster ${cluster}, the certificate stays in force while istiod uses it`;

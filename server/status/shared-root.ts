@@ -1,6 +1,6 @@
 import type { DeployedSharedTrust } from "../../common/api/virtual-mesh.ts";
 import type { ConditionFact } from "../intent/verdict.ts";
-import { holdsIssued, type CertificateReport } from "./report.ts";
+import { holdsIssued, speakingReplicas, type CertificateReport } from "./report.ts";
 
 /** The root that all clusters are held to: SHA-256 of its DER form in lower-case hex, and who proved it first. */
 export interface RootPin {
@@ -23,19 +23,22 @@ export function pinRoot(
   reports: readonly CertificateReport[],
 ): RootPin | undefined {
   if (deployed?.rootSha256) return { rootSha256: deployed.rootSha256, rootProvedBy: deployed.rootProvedBy ?? "" };
-  const proved = reports.flatMap(({ cluster, certificate }) =>
-    (certificate?.replicas ?? [])
+  const proved = reports.flatMap((report) =>
+    speakingReplicas(report)
       .filter((replica) => holdsIssued(replica) && replica.rootSha256.length > 0)
-      .map(({ rootSha256, notBefore }) => ({ rootSha256, cluster, at: notBefore?.getTime() ?? Infinity })),
+      .map(({ rootSha256, notBefore }) => {
+        return { rootSha256, cluster: report.cluster, at: notBefore?.getTime() ?? Infinity };
+      }),
   );
   const [first] = proved.sort((a, b) => a.at - b.at || (a.cluster < b.cluster ? -1 : 1));
   return first && { rootSha256: first.rootSha256.toString("hex"), rootProvedBy: first.cluster };
 }
 
 /** Roots of a report that are not the pinned one, each once. */
-export function otherRoots({ cluster, certificate }: CertificateReport, pin: RootPin | undefined): OtherRoot[] {
+export function otherRoots(report: CertificateReport, pin: RootPin | undefined): OtherRoot[] {
   if (!pin) return [];
-  const roots = new Set((certificate?.replicas ?? []).map(({ rootSha256 }) => rootSha256.toString("hex")));
+  const { cluster } = report;
+  const roots = new Set(speakingReplicas(report).map(({ rootSha256 }) => rootSha256.toString("hex")));
   return [...roots]
     .filter((root) => root !== "" && root !== pin.rootSha256)
     .map((rootSha256) => ({ cluster, rootSha256 }));
@@ -57,7 +60,7 @@ export function sharedRootCondition(
     const named = others.map(({ cluster, rootSha256 }) => `${cluster} has root ${rootSha256}`);
     return condition("False", "OtherRoot", `${named.join("; ")}; the VirtualMesh has ${pinned}`);
   }
-  const silent = reports.filter(({ certificate }) => !certificate?.replicas.some((r) => r.rootSha256.length > 0));
+  const silent = reports.filter((report) => !speakingReplicas(report).some((r) => r.rootSha256.length > 0));
   const clusters = silent.map(({ cluster }) => cluster).join(", ");
   if (silent.length > 0) return condition("Unknown", "WaitingForClusters", `${pinned}; no root known of ${clusters}`);
   return condition("True", "OneRoot", `${pinned}, in ${reports.map(({ cluster }) => cluster).join(", ")}`);

@@ -114,7 +114,10 @@ export class StatusRoom {
     ];
     this.#previous = next;
     this.statuses.set({ virtualMeshes, sourceProblems });
-    await this.#save(inForce);
+    // A full disk must not end the sessions: what is shown stays right, and the next change tries again.
+    await this.#save(inForce).catch((error: unknown) => {
+      this.#options.log.error("the status cannot be stored", { err: error });
+    });
   }
 
   #reportsOf(intent: AcceptedIntent | undefined, hub: Hub): CertificateReport[] {

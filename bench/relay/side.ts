@@ -1,0 +1,55 @@
+import { Child } from "../child.ts";
+import type { LoadCalls } from "./load.ts";
+import type { ListenArgument, RelayServerCalls } from "./server-calls.ts";
+
+const moduleOf = (name: string): URL => new URL(`./${name}.ts`, import.meta.url);
+
+/** The process of many agents. */
+export const startLoad = (): Promise<Child<LoadCalls>> => Child.start<LoadCalls>({ module: moduleOf("load") });
+
+/** What connecting the agents has cost the server, per agent. */
+export interface ConnectCost {
+  readonly cpuMs: number;
+  readonly rssKiB: number;
+}
+
+/** A relay server in a process of its own, with agents in another. Disposing stops both. */
+export class Side implements AsyncDisposable {
+  readonly server: Child<RelayServerCalls>;
+  readonly load: Child<LoadCalls>;
+  #agents = 0;
+  #baseBytes = 0;
+
+  private constructor(server: Child<RelayServerCalls>, load: Child<LoadCalls>) {
+    this.server = server;
+    this.load = load;
+  }
+
+  static async start(which: "ours" | "bare", cpuProf?: string): Promise<Side> {
+    const server = await Child.start<RelayServerCalls>({ module: moduleOf(which), cpuProf });
+    return new Side(server, await startLoad());
+  }
+
+  /** Connects all agents and waits until each has answered its first push. */
+  async connect(argument: ListenArgument): Promise<ConnectCost> {
+    const { fleetFile, agents } = argument;
+    const address = await this.server.call("listen", argument);
+    const before = await this.server.usage({ gc: true });
+    this.#agents = agents;
+    this.#baseBytes = before.rssBytes;
+    await this.load.call("connect", { address, fleetFile, agents });
+    await this.server.call("settled", null);
+    const after = await this.server.usage();
+    return { cpuMs: (after.cpuUs - before.cpuUs) / 1000 / agents, rssKiB: await this.rssKiB() };
+  }
+
+  /** Memory of the server above what it had before the first agent came, per agent. */
+  async rssKiB(): Promise<number> {
+    const { rssBytes } = await this.server.usage({ gc: true });
+    return (rssBytes - this.#baseBytes) / 1024 / this.#agents;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.server[Symbol.asyncDispose](), this.load[Symbol.asyncDispose]()]);
+  }
+}

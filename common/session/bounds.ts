@@ -1,0 +1,55 @@
+import type {
+  CertificateError,
+  IssuedCertificateStatus,
+  ReplicaStatus,
+} from "../../proto/gen/certificates/v1/certificates.ts";
+
+/** What a report may fill with text, so that no peer can make the status of a cluster grow without bound. */
+const MAX_TEXT = 1024;
+const MAX_WARNINGS = 16;
+const SHA256_BYTES = 32;
+
+/** A peer's time, where it is one: the wire has room for years that no clock, no JSON and no encoder takes. */
+export const soundTime = (time: Date | undefined): Date | undefined =>
+  time;
+
+/** What an istiod-agent says of itself, cut to size. */
+export function boundReplica(told: ReplicaStatus): ReplicaStatus {
+  return {
+    ...told,
+    podName: clip(told.podName),
+    podNamespace: clip(told.podNamespace),
+    podUid: clip(told.podUid),
+    error: told.error && boundError(told.error),
+    serial: clip(told.serial),
+    subjectKeyId: clip(told.subjectKeyId),
+    rootSha256: told.rootSha256.subarray(0, SHA256_BYTES),
+    issuer: clip(told.issuer),
+    notBefore: soundTime(told.notBefore),
+    notAfter: soundTime(told.notAfter),
+    renewAt: soundTime(told.renewAt),
+    evidence: clip(told.evidence),
+    warnings: told.warnings.slice(0, MAX_WARNINGS).map(clip),
+    vaultServer: clip(told.vaultServer),
+    orderVersion: told.orderVersion.subarray(0, SHA256_BYTES),
+    directory: clip(told.directory),
+  };
+}
+
+/** What an agent says of one certificate, cut to size. */
+export function boundStatus(told: IssuedCertificateStatus): IssuedCertificateStatus {
+  return {
+    ...told,
+    observedVersion: told.observedVersion.subarray(0, SHA256_BYTES),
+    replicas: told.replicas.map(boundReplica),
+    error: told.error && boundError(told.error),
+  };
+}
+
+const boundError = ({ code, message, hint }: CertificateError): CertificateError => ({
+  code: clip(code),
+  message: clip(message),
+  hint: clip(hint),
+});
+
+const clip = (text: string): string => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 1)}…` : text);

@@ -1,0 +1,76 @@
+import { AdminServiceService, RegistryServiceService } from "../proto/gen/admin/v1/admin.ts";
+import { EnrollmentServiceService } from "../proto/gen/enrollment/v1/enrollment.ts";
+import type { Clock } from "../common/runtime/clock.ts";
+import type { Log } from "../common/runtime/log.ts";
+import type { Task } from "../common/runtime/tasks.ts";
+import { methodTable, runGrpcServer, type GrpcServerOptions } from "../common/session/server.ts";
+import { adminService, registryService } from "./admin/services.ts";
+import { adminSocketOf, type ServerConfig } from "./config.ts";
+import { enrollmentService } from "./identity/enrollment-service.ts";
+import { adminReadMethods, adminSocketMethods, enrollmentMethods, relayMethods } from "./identity/methods.ts";
+import type { ServerParts } from "./parts.ts";
+import { RELAY_SERVICE, relayService } from "./relay/relay-service.ts";
+
+const ADMIN_SERVICE = "admin.v1.AdminService";
+const REGISTRY_SERVICE = "admin.v1.RegistryService";
+
+/** Anybody may call there, so nobody gets more than one small question needs. */
+const ENROLLMENT_LIMITS = {
+  "grpc.max_receive_message_length": 64 * 1024,
+  "grpc.max_concurrent_streams": 4,
+  "grpc.max_connection_age_ms": 60_000,
+  "grpc.max_connection_age_grace_ms": 10_000,
+};
+
+export interface ListenerDeps {
+  readonly config: ServerConfig;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The gRPC listeners of the server as tasks: what each serves, and to whom. */
+export function listenerTasks(parts: ServerParts, { config, clock, log }: ListenerDeps): Record<string, Task> {
+  const { identity, hub, admin: sources } = parts;
+  const { registry, certificate, ca } = identity;
+  const relay = relayService({ hub, identity });
+  const enrollment = {
+    definition: EnrollmentServiceService,
+    implementation: enrollmentService({ registry, ca, clock }),
+  };
+  const admin = { definition: AdminServiceService, implementation: adminService({ sources, registry, clock }) };
+  const changes = { definition: RegistryServiceService, implementation: registryService(registry, ca) };
+  const listeners: Readonly<Record<string, GrpcServerOptions>> = {
+    relay: {
+      listen: config.relayListen,
+      credentials: certificate.relay,
+      services: [relay, admin, changes],
+      authorize: methodTable(relayMethods(registry)),
+      reflect: [RELAY_SERVICE, ADMIN_SERVICE, REGISTRY_SERVICE],
+    },
+    enrollment: {
+      listen: config.enrollmentListen,
+      credentials: certificate.enrollment,
+      services: [enrollment],
+      authorize: methodTable(enrollmentMethods),
+      channelOptions: ENROLLMENT_LIMITS,
+    },
+    admin: {
+      listen: config.adminListen,
+      services: [admin],
+      authorize: methodTable(adminReadMethods),
+      reflect: [ADMIN_SERVICE],
+      channelz: true,
+    },
+    "admin socket": {
+      listen: `unix:${adminSocketOf(config)}`,
+      services: [admin, changes],
+      authorize: methodTable(adminSocketMethods),
+      reflect: [ADMIN_SERVICE, REGISTRY_SERVICE],
+    },
+  };
+  const toTask =
+    (name: string, options: GrpcServerOptions): Task =>
+    (signal) =>
+      runGrpcServer(options, signal, (listening) => log.info(`serving ${name}`, { listen: listening }));
+  return Object.fromEntries(Object.entries(listeners).map(([name, options]) => [name, toTask(name, options)]));
+}

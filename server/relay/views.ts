@@ -1,0 +1,45 @@
+import type { ClusterSession, GetIntentResponse } from "../../proto/gen/admin/v1/admin.ts";
+import { IssuedCertificate } from "../../proto/gen/certificates/v1/certificates.ts";
+import { digestOf } from "../../common/session/resource-set.ts";
+import type { Desired, PushMachine } from "./push-machine.ts";
+import type { Session } from "./session.ts";
+
+/** A live session as people see it. */
+export function viewSession(session: Session, machine: PushMachine | undefined): ClusterSession {
+  const { cluster, id, epoch, peer, hello, connectedAtMs, certificateNotAfterMs } = session.info;
+  return {
+    cluster,
+    identity: "ENROLLED",
+    connected: true,
+    sessionId: id,
+    epoch,
+    peer,
+    agentVersion: hello.agentVersion,
+    connectedAt: new Date(connectedAtMs),
+    lastSeenAt: new Date(session.lastSeenMs),
+    clockOffsetMs: BigInt(Math.round(session.clockOffsetMs)),
+    outOfSync: machine ? outOfSync(machine) : [],
+    certificateNotAfter: new Date(certificateNotAfterMs),
+  };
+}
+
+/** What a cluster shall hold as people see it, with what its agent said to it. */
+export function viewIntent({ resources }: Desired, machine: PushMachine | undefined): GetIntentResponse {
+  const held = machine?.held;
+  return {
+    resources: [...resources].map(([key, { content, version }]) => ({
+      certificate: IssuedCertificate.decode(content),
+      version: Buffer.from(version, "hex"),
+      acknowledged: held?.get(key) === version,
+      rejected: machine?.parked.get(key)?.message ?? "",
+    })),
+    wantedDigest: digestOf(new Map([...resources].map(([key, { version }]) => [key, version]))),
+    acknowledgedDigest: held ? digestOf(held) : Buffer.alloc(0),
+  };
+}
+
+function outOfSync(machine: PushMachine): string[] {
+  if (machine.inSync) return [];
+  const refusals = [...machine.parked.values()].map(({ code, message }) => `${code}: ${message}`);
+  return refusals.length > 0 ? refusals : ["a push is under way"];
+}

@@ -1,0 +1,239 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { status } from "@grpc/grpc-js";
+import { Command } from "commander";
+import { agentOptions } from "../../agent/config.ts";
+import { registerAgentMetrics } from "../../agent/metrics.ts";
+import { clusterCommands } from "../../cli/cluster.ts";
+import { operatorCommands } from "../../cli/operator.ts";
+import { relayCommands } from "../../cli/relay.ts";
+import { statusCommands } from "../../cli/status.ts";
+import { versionCommands } from "../../cli/version.ts";
+import type { Option } from "../../common/runtime/config.ts";
+import { ERROR_CODES, MeshError } from "../../common/runtime/errors.ts";
+import { Registry } from "../../common/runtime/metrics.ts";
+import { EXIT } from "../../common/runtime/process.ts";
+import { toStatus } from "../../common/session/status.ts";
+import { istiodAgentOptions } from "../../istiod-agent/config.ts";
+import { attemptCounter, registerKeeperMetrics } from "../../istiod-agent/keeper/health.ts";
+import { withSettings } from "../../scripts/docs.ts";
+import { serverOptions } from "../../server/config.ts";
+import { registerServerMetrics } from "../../server/metrics.ts";
+import { parseResources } from "../../common/api/parse.ts";
+import { checkSpec } from "../../server/intent/spec-checks.ts";
+import type { VirtualMesh } from "../../common/api/virtual-mesh.ts";
+import { read, REPOSITORY, sources } from "./sources.ts";
+
+/** Cells of every row of every table in a text, without the titles' line. */
+function rowsOf(markdown: string): string[][] {
+  return markdown
+    .split("\n")
+    .filter((line) => line.startsWith("|") && !/^\| *-+/.test(line))
+    .map((line) =>
+      line
+        .slice(1, -1)
+        .split(/(?<!\\)\|/)
+        .map((cell) => cell.trim()),
+    );
+}
+
+const unquoted = (cell = ""): string => cell.replaceAll("`", "");
+
+/** The text below a heading, up to the next one of the same or a higher level. */
+function section(markdown: string, heading: string): string {
+  const level = heading.split(" ", 1)[0] ?? "";
+  const start = markdown.indexOf(`\n${heading}\n`);
+  assert.ok(start >= 0, `no section "${heading}"`);
+  const rest = markdown.slice(start + heading.length + 2);
+  const end = rest.search(new RegExp(`^#{1,${level.length}} `, "m"));
+  return end < 0 ? rest : rest.slice(0, end);
+}
+
+test("docs - errors.md lists the codes that there are, each with what to do", async () => {
+  const listed = rowsOf(await read("docs/errors.md"))
+    .filter((cells) => cells.length === 3 && cells[0]?.startsWith("`"))
+    .map(([code, , advice]) => ({ code: unquoted(code), advice: advice ?? "" }));
+  assert.deepEqual(listed.map(({ code }) => code).sort(), Object.keys(ERROR_CODES).sort());
+  for (const { code, advice } of listed) assert.ok(advice.length > 10, `${code}: ${advice}`);
+});
+
+test("docs - errors.md tells each code's gRPC status", async () => {
+  const rows = rowsOf(section(await read("docs/errors.md"), "## As gRPC statuses")).slice(1);
+  const told = new Map(
+    rows.flatMap(([grpc, codes = ""]) =>
+      [...codes.matchAll(/`(\w+)`/g)].map(([, code = ""]) => [code, unquoted(grpc)] as const),
+    ),
+  );
+  for (const code of Object.keys(ERROR_CODES) as (keyof typeof ERROR_CODES)[]) {
+    assert.equal(told.get(code) ?? "INTERNAL", status[toStatus(new MeshError(code, "x")).code], code);
+  }
+});
+
+test("docs - programs.md has every setting of every program as the code has it (else: node scripts/docs.ts)", async () => {
+  const text = await read("docs/programs.md");
+  const [written, made] = [text.split("\n"), (await withSettings(text)).split("\n")];
+  assert.deepEqual(
+    made.filter((line) => !written.includes(line)),
+    [],
+  );
+  assert.equal(made.length, written.length);
+  assert.equal([...text.matchAll(/<!-- settings: /g)].length, 4);
+});
+
+test("docs - programs.md has the exit codes that there are", async () => {
+  const rows = rowsOf(section(await read("docs/programs.md"), "## Exit codes")).slice(1);
+  assert.deepEqual(Object.fromEntries(rows.map(([code, name]) => [unquoted(name), Number(code)])), { ...EXIT });
+});
+
+/** Commands of meshctl by name, each with its long flags. */
+function meshctlCommands(): Map<string, string[]> {
+  const root = new Command("meshctl");
+  const all = [...clusterCommands, ...relayCommands, ...statusCommands, ...operatorCommands, ...versionCommands];
+  for (const each of all) each.register(root, "meshctl");
+  const found = new Map<string, string[]>();
+  const visit = (command: Command, name: string): void => {
+    if (command.commands.length === 0) found.set(name, command.options.map(({ long }) => long ?? "").sort());
+    for (const sub of command.commands) visit(sub, `${name} ${sub.name()}`);
+  };
+  visit(root, "meshctl");
+  return found;
+}
+
+test("docs - programs.md has every command of meshctl with its flags", async () => {
+  const text = section(await read("docs/programs.md"), "## meshctl");
+  const commands = meshctlCommands();
+  const documented = [...text.matchAll(/^### (meshctl .*)$/gm)].map(([, name = ""]) => name);
+  assert.deepEqual(documented.toSorted(), [...commands.keys()].sort());
+  const flagsIn = (part: string): string[] =>
+    rowsOf(part)
+      .slice(1)
+      .map(([flag]) => unquoted(flag).split(" ", 1)[0] ?? "");
+  const [connection = ""] = /<!-- common flags -->([^]*?)<!-- end -->/.exec(text) ?? [];
+  const everywhere = ["--config", "--validate", "--log-level"];
+  for (const [name, flags] of commands) {
+    const own = flagsIn(section(`\n${text}`, `### ${name}`));
+    const asksServer = flags.includes("--server");
+    const expected = [...everywhere, ...own, ...(asksServer ? flagsIn(connection) : [])];
+    assert.deepEqual(expected.sort(), flags, name);
+  }
+});
+
+test("docs - metrics.md has the metrics that are registered, with type, labels and meaning", async () => {
+  const registry = new Registry();
+  // Metrics are read at a scrape, and nobody scrapes here.
+  registerServerMetrics(registry, {} as Parameters<typeof registerServerMetrics>[1]);
+  registerAgentMetrics(registry, {} as Parameters<typeof registerAgentMetrics>[1]);
+  registerKeeperMetrics({ registry } as Parameters<typeof registerKeeperMetrics>[0]);
+  attemptCounter(registry);
+  const registered = registry.getMetricsAsArray().map((metric) => {
+    const { name, type, labelNames } = metric as unknown as { name: string; type: string; labelNames: string[] };
+    return [name, type, labelNames.join(", ") || "–"].join(" ");
+  });
+  const documented = rowsOf(await read("docs/metrics.md"))
+    .filter(([name]) => /^`(?:mesh_relay|istiod_agent)_/.test(name ?? ""))
+    .map(([name, type, labels]) => [name, type, labels].map(unquoted).join(" "));
+  assert.deepEqual(documented.sort(), registered.sort());
+});
+
+test("docs - virtual-mesh.md has the conditions that a status can have", async () => {
+  const rooms = await sources(["server/{status,intent}/*.ts"]);
+  const made = rooms
+    .filter(({ path }) => !path.endsWith(".test.ts"))
+    .flatMap(({ text }) => [...text.matchAll(/\btype: "([A-Z]\w+)"/g)].map(([, type = ""]) => type));
+  const rows = rowsOf(section(await read("docs/virtual-mesh.md"), "## Status"));
+  const start = rows.findIndex(([title]) => title === "condition");
+  const end = rows.findIndex(([title]) => title === "stage");
+  const told = rows.slice(start + 1, end).flatMap(([cell = ""]) => cell.split(", ").map(unquoted));
+  assert.deepEqual(told.toSorted(), [...new Set(made)].sort());
+});
+
+test("docs - the README's table of ports has every port that a program listens on by default", async () => {
+  const programs = [serverOptions, agentOptions, istiodAgentOptions].flatMap((options) =>
+    Object.values<Option>(options),
+  );
+  const listeners = programs.filter(({ path }) => path.endsWith(".listen"));
+  const ports = listeners.map(({ schema }) => String(schema.parse(undefined)).split(":").at(-1));
+  const rows = rowsOf(section(await read("README.md"), "## Ports")).slice(1);
+  const told = rows.map(([port]) => unquoted(port)).filter((port) => /^\d+$/.test(port));
+  assert.deepEqual(told.toSorted(), [...new Set(ports)].sort());
+});
+
+test("docs - logs.md names fields and messages that the programs log", async () => {
+  const rooms = await sources(["{common,server,agent,istiod-agent}/**/*.ts"]);
+  const code = rooms
+    .filter(({ path }) => !path.endsWith(".test.ts"))
+    .map(({ text }) => text)
+    .join("\n");
+  const rows = rowsOf(await read("docs/logs.md")).filter(([first]) => first?.startsWith("`"));
+  assert.ok(rows.length > 20);
+  for (const [cell = ""] of rows) {
+    for (const [, quoted = ""] of cell.matchAll(/`([^`]+)`/g)) {
+      const name = quoted.replace(/^err\./, "");
+      const builtIn = ["time", "level", "msg"].includes(name);
+      assert.ok(builtIn || new RegExp(`\\b${name}\\b`).test(code), `nothing logs ${quoted}`);
+    }
+  }
+});
+
+test("docs - every VirtualMesh that is shown is accepted by schema and checks", async () => {
+  const documents = await sources(["*.md", "docs/*.md", "examples/virtual-mesh.yaml"]);
+  const shown = documents.flatMap(({ path, text }) =>
+    path.endsWith(".yaml") ? [{ path, yaml: text }] : yamlIn(text).map((yaml) => ({ path, yaml })),
+  );
+  const meshes = shown.filter(({ yaml }) => /^kind: VirtualMesh$/m.test(yaml));
+  assert.ok(meshes.length >= 3, `${meshes.length} VirtualMeshes found`);
+  for (const { path, yaml } of meshes) {
+    const { resources, problems } = parseResources(yaml, path);
+    assert.deepEqual(problems, [], path);
+    for (const { resource } of resources) assert.deepEqual(checkSpec((resource as VirtualMesh).spec), [], path);
+  }
+});
+
+/** Texts of YAML in a document: its own blocks, and here-documents of its shell blocks. */
+function yamlIn(markdown: string): string[] {
+  const blocks = [...markdown.matchAll(/^```ya?ml\n([^]*?)^```$/gm)].map(([, body = ""]) => body);
+  const hereDocuments = [...markdown.matchAll(/<<'EOF'\n([^]*?)^EOF$/gm)].map(([, body = ""]) => body);
+  return [...blocks, ...hereDocuments];
+}
+
+test("docs - every relative link leads somewhere, to its heading too", async () => {
+  const documents = await sources(["*.md", "{docs,dev-vault,test,examples,bench,deploy}/**/*.md"]);
+  const broken = documents.flatMap(({ path, text }) =>
+    [...text.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)].flatMap(([, link = ""]) => {
+      const [file = "", anchor] = link.split("#");
+      const target = file === "" ? path : join(dirname(path), file);
+      if (!existsSync(join(REPOSITORY, target))) return [`${path}: ${link}`];
+      const other = documents.find((document) => document.path === target);
+      return anchor && other && !anchorsOf(other.text).includes(anchor) ? [`${path}: ${link}`] : [];
+    }),
+  );
+  assert.deepEqual(broken, []);
+});
+
+/** Anchors that a renderer makes of headings. */
+function anchorsOf(markdown: string): string[] {
+  return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) =>
+    title
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+}
+
+test("docs - every npm script that is named exists, and CI runs the README's test command", async () => {
+  const { scripts } = JSON.parse(await read("package.json")) as { scripts: Record<string, string> };
+  const documents = await sources(["*.md", "docs/*.md", ".ci/run"]);
+  const named = documents.flatMap(({ text }) => [...text.matchAll(/npm run ([a-z:]+)/g)].map(([, name = ""]) => name));
+  assert.deepEqual(
+    [...new Set(named)].filter((name) => !(name in scripts)),
+    [],
+  );
+  const readme = await read("README.md");
+  for (const command of ["npm ci && npm run demo", "npm ci && npm test"]) assert.ok(readme.includes(command), command);
+  assert.match(
+    await read(".ci/run"),
+    /^npm ci$[^]*^npm run generate$[^]*git diff --exit-code -- proto\/gen[^]*^npm test$/m,
+  );
+});
