@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { defineOptions, type ConfigOf } from "../common/runtime/config.ts";
 import { listenAddress, loopbackAddress } from "../common/runtime/settings.ts";
 import { identityOptions } from "./identity/options.ts";

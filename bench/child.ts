@@ -17,6 +17,8 @@ export interface ChildOptions {
   /** Module to run. */
   readonly module: string | URL;
   readonly args?: readonly string[];
+  /** Flags of Node, as the first line of a bundle has them. */
+  readonly nodeFlags?: readonly string[] | undefined;
   /** Where to write a CPU profile. */
   readonly cpuProf?: string | undefined;
 }
@@ -72,12 +74,13 @@ export class Child<C extends Calls = Calls> implements AsyncDisposable {
     if (child.stderr) createInterface({ input: child.stderr }).on("line", (line) => this.#keep(line));
   }
 
-  static async start<C extends Calls = Calls>({ module, args = [], cpuProf }: ChildOptions): Promise<Child<C>> {
+  static async start<C extends Calls = Calls>(options: ChildOptions): Promise<Child<C>> {
+    const { module, args = [], nodeFlags = [], cpuProf } = options;
     const profile = cpuProf === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${cpuProf}`];
     const child = fork(module, args, {
       detached: true,
       env: {},
-      execArgv: ["--import", `data:text/javascript,${encodeURIComponent(PROBE)}`, ...profile],
+      execArgv: [...nodeFlags, "--import", `data:text/javascript,${encodeURIComponent(PROBE)}`, ...profile],
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
     const started = new Child<C>(child, basename(String(module)));

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { type ConfigOf, defineOptions } from "../common/runtime/config.ts";
 import { booleanSwitch } from "../common/runtime/settings.ts";
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { writeFileAtomic } from "../common/runtime/files.ts";
 import { type ConfigOf, defineOptions } from "../common/runtime/config.ts";
 import { type AnyCommand, command } from "../common/runtime/process.ts";

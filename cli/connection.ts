@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { type ConfigOf, defineOptions } from "../common/runtime/config.ts";
 import { MeshError } from "../common/runtime/errors.ts";
 import { parseHostPort } from "../common/runtime/settings.ts";

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { createCsr } from "../common/pki/csr.ts";
 import { generateKey, privateKeyToPem } from "../common/pki/keys.ts";
 import { defineOptions } from "../common/runtime/config.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { defineOptions } from "../common/runtime/config.ts";
 import { MeshError } from "../common/runtime/errors.ts";
 import { type AnyCommand, command } from "../common/runtime/process.ts";

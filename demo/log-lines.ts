@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /** A fault as programs log it and as a status reports it. */
 export interface Fault {

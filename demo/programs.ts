@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { setTimeout as delay } from "node:timers/promises";
 import { MeshError } from "../common/runtime/errors.ts";
 import { enterReaped, leaveReaped } from "../test/harness/reaper.ts";
+import { NODE_FLAGS } from "../scripts/programs.ts";
 import { readLogLine, type Fault, type LogLine } from "./log-lines.ts";
 
 /** The bundles of `npm run build`: what ships. */
@@ -14,7 +15,7 @@ const DIST = fileURLToPath(new URL("../dist/", import.meta.url));
 
 /** How to run one of our own programs. */
 export function bundle(program: string, ...args: readonly string[]): Pick<ProgramSpec, "command" | "args"> {
-  return { command: process.execPath, args: [join(DIST, `${program}.js`), ...args] };
+  return { command: process.execPath, args: [...(NODE_FLAGS[program] ?? []), join(DIST, `${program}.js`), ...args] };
 }
 
 /** The demo itself is given ten seconds to leave. */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { formatHostPort } from "../common/runtime/settings.ts";
 import { runCommand } from "../test/harness/command.ts";
 import { freePort } from "../test/harness/ports.ts";

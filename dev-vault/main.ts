@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { z } from "zod";
+import * as z from "zod";
 import { type ConfigOf, defineOptions } from "../common/runtime/config.ts";
 import { MeshError } from "../common/runtime/errors.ts";
 import { command, type ProgramContext, runProgram } from "../common/runtime/process.ts";

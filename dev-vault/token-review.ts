@@ -1,7 +1,7 @@
 import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { json } from "node:stream/consumers";
-import { z } from "zod";
+import * as z from "zod";
 import { MeshError } from "../common/runtime/errors.ts";
 
 /** How to reach the API server that judges tokens. */

@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { z } from "zod";
+import * as z from "zod";
 import { defineOptions, type ConfigOf } from "../common/runtime/config.ts";
 import { dialAddress, listenAddress } from "../common/runtime/settings.ts";
 import type { PodContext } from "./keeper/issue-order.ts";

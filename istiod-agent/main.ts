@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { command, runProgram } from "../common/runtime/process.ts";
 import { istiodAgentOptions } from "./config.ts";
 import { runInitContainer, runSidecar } from "./modes.ts";

@@ -1,15 +1,7 @@
 /** Bundles the programs into dist/: what ships, and what the demo runs. */
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
-
-/** Programs by file name; each is one file that Node runs. */
-export const PROGRAMS = {
-  "enterprise-networking": "server/main.ts",
-  "enterprise-agent": "agent/main.ts",
-  "istiod-agent": "istiod-agent/main.ts",
-  meshctl: "cli/main.ts",
-  "dev-vault": "dev-vault/main.ts",
-} as const;
+import { NODE_FLAGS, PROGRAMS } from "./programs.ts";
 
 /** Files that libraries read beside themselves at run time; they stay packages. */
 const EXTERNAL = ["@grpc/reflection", "grpc-health-check", "@grpc/proto-loader"];
@@ -42,6 +34,9 @@ export async function bundle(entryPoints: Readonly<Record<string, string>>, outD
   return metafile;
 }
 
+const firstLine = (flags: readonly string[]): string =>
+  flags.length > 0 ? `#!/usr/bin/env -S node ${flags.join(" ")}` : "#!/usr/bin/env node";
+
 /** Builds into `outDir` and returns esbuild's metafile, which says what is inside which bundle. */
 export async function buildPrograms(outDir: string) {
   rmSync(outDir, { recursive: true, force: true });
@@ -50,7 +45,7 @@ export async function buildPrograms(outDir: string) {
   for (const name of Object.keys(PROGRAMS)) {
     const file = `${outDir}/${name}.js`;
     const source = readFileSync(file, "utf8");
-    if (!source.startsWith("#!")) writeFileSync(file, `#!/usr/bin/env node\n${source}`);
+    writeFileSync(file, `${firstLine(NODE_FLAGS[name] ?? [])}\n${source}`);
     chmodSync(file, 0o755);
   }
   mkdirSync(`${outDir}/${GRPC_FILES}/proto`, { recursive: true });

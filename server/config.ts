@@ -1,8 +1,8 @@
 import { isIP } from "node:net";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { defineOptions, type ConfigOf } from "../common/runtime/config.ts";
-import { durationMs, listenAddress, loopbackAddress } from "../common/runtime/settings.ts";
+import { booleanSwitch, durationMs, listenAddress, loopbackAddress } from "../common/runtime/settings.ts";
 import { DEFAULT_SERVER_NAMES, type ServerNames } from "./identity/relay-ca.ts";
 
 /** Settings of enterprise-networking. */
@@ -11,7 +11,24 @@ export const serverOptions = defineOptions({
     path: "source.dir",
     argument: "DIR",
     help: "directory with VirtualMesh, Mesh and KubernetesCluster YAML; it is watched",
-    schema: z.string().min(1),
+    schema: z.string().min(1).optional(),
+  },
+  sourceKubeconfig: {
+    path: "source.kubeconfig",
+    argument: "FILE",
+    help: "instead of a directory: kubeconfig of the API server that holds these resources and their status",
+    schema: z.string().min(1).optional(),
+  },
+  sourceInCluster: {
+    path: "source.inCluster",
+    help: "instead of a directory: the API server of the cluster that this program runs in, as its pod's account",
+    schema: booleanSwitch.default(false),
+  },
+  sourceNamespace: {
+    path: "source.namespace",
+    argument: "NAMESPACE",
+    help: "the one namespace of the API server to read; without it all",
+    schema: z.string().min(1).optional(),
   },
   sourcePollMs: {
     path: "source.pollInterval",

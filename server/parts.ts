@@ -10,12 +10,12 @@ import { Hub } from "./relay/hub.ts";
 import { IntentBook } from "./relay/intent-book.ts";
 import { StatusBook } from "./relay/status-book.ts";
 import { StatusRoom } from "./status/status-room.ts";
-import { SourceDirectory } from "./store/source-directory.ts";
+import { openHome, type Home } from "./store/home.ts";
 
 /** The rooms of the server, wired to each other and not yet running. */
 export interface ServerParts {
   readonly identity: ServerIdentity;
-  readonly source: SourceDirectory;
+  readonly home: Home;
   readonly reconciler: Reconciler;
   readonly hub: Hub;
   readonly status: StatusRoom;
@@ -31,11 +31,11 @@ export interface PartsOptions {
   readonly log: Log;
 }
 
-/** Opens the rooms bottom-up from the state directory. Throws `state_corrupt`. */
+/** Opens the rooms bottom-up from the state directory. Throws `state_corrupt`, and `config_invalid` for the source. */
 export async function openParts({ config, directory, clock, log }: PartsOptions): Promise<ServerParts> {
   const identity = await openServerIdentity({ directory, names: serverNamesOf(config), clock, log });
   const { registry, epochs } = identity;
-  const source = new SourceDirectory({ path: config.sourceDir, clock, log, pollMs: config.sourcePollMs });
+  const home = await openHome(config, { clock, random: Math.random, log });
   const intents = new IntentBook();
   const reports = new StatusBook();
   const status = await StatusRoom.open({ directory, intents, reports, clock, log });
@@ -62,7 +62,7 @@ export async function openParts({ config, directory, clock, log }: PartsOptions)
     listSessions: () => hub.sessions(),
     getIntent: (cluster) => (intents.clusters.includes(cluster) ? hub.intent(cluster) : undefined),
   };
-  return { identity, source, reconciler, hub, status, admin, notReady };
+  return { identity, home, reconciler, hub, status, admin, notReady };
 }
 
 const revoked = (cluster: string): MeshError =>

@@ -14,12 +14,12 @@ export async function runServer(config: ServerConfig, { log, signal }: ProgramCo
   const directory = await StateDirectory.open(config.stateDir, { program: "enterprise-networking" });
   try {
     const parts = await openParts({ config, directory, clock, log });
-    const { identity, source, reconciler, status, hub, notReady } = parts;
+    const { identity, home, reconciler, status, hub, notReady } = parts;
     const registry = createRegistry();
     registerServerMetrics(registry, { registry: identity.registry, hub, status });
     await runTasks(signal, {
-      source: (stop) => source.run(stop),
-      reconcile: (stop) => reconciler.run(source.snapshots, stop),
+      ...home.tasks(status.statuses),
+      reconcile: (stop) => reconciler.run(home.intents, stop),
       status: (stop) => status.run(reconciler.reconciled, hub, stop),
       hub: (stop) => hub.run(stop),
       certificate: (stop) => identity.certificate.run(stop),

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { MeshError } from "../../common/runtime/errors.ts";
 
 /** Who a pod-bound service account token speaks for. */

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { certificateFacts, parseCertificates } from "../../common/pki/certificate.ts";
 import { loadPrivateKey, publicKeyHash } from "../../common/pki/keys.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
@@ -12,7 +12,7 @@ const storedCredentials = z.object({
 });
 
 /** The document identity.json. */
-export const identitySchema = z.object({
+export const identitySchema = z.strictObject({
   current: storedCredentials.optional(),
   /** The one before, until the server was seen to take the current one. */
   previous: storedCredentials.optional(),

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { defineOptions } from "../../common/runtime/config.ts";
 import { dialAddress, dnsLabel, formatHostPort, parseHostPort } from "../../common/runtime/settings.ts";
 

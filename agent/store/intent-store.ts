@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { StateDirectory } from "../../common/runtime/state-directory.ts";
 import { keyOf, wireResource, type WireResource } from "../../common/session/resource-set.ts";
 import { NOTHING_HELD, type Held } from "../apply/apply-machine.ts";

@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Workplace } from "../bench.ts";
+import { NODE_FLAGS } from "../../scripts/programs.ts";
 import { Child } from "../child.ts";
 import type { BenchSettings } from "../config.ts";
 import { figureOf, type Figure } from "../figures.ts";
@@ -41,7 +42,11 @@ export async function measureEndToEnd(
   await writeClusters(sources, agents);
   await writeVirtualMesh(sources, agents, FIRST_TTL_DAYS);
 
-  await using server = await Child.start({ module: SERVER, args: serverArguments(argument.stateDir, sources) });
+  await using server = await Child.start({
+    module: SERVER,
+    args: serverArguments(argument.stateDir, sources),
+    nodeFlags: NODE_FLAGS["enterprise-networking"],
+  });
   await using load = await startLoad();
   await using bare = await Side.start("bare");
   const address = await server.logged("serving relay", "listen", signal);

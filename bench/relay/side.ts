@@ -1,3 +1,4 @@
+import { NODE_FLAGS } from "../../scripts/programs.ts";
 import { Child } from "../child.ts";
 import type { LoadCalls } from "./load.ts";
 import type { ListenArgument, RelayServerCalls } from "./server-calls.ts";
@@ -26,7 +27,11 @@ export class Side implements AsyncDisposable {
   }
 
   static async start(which: "ours" | "bare", cpuProf?: string): Promise<Side> {
-    const server = await Child.start<RelayServerCalls>({ module: moduleOf(which), cpuProf });
+    const server = await Child.start<RelayServerCalls>({
+      module: moduleOf(which),
+      nodeFlags: NODE_FLAGS["enterprise-networking"],
+      cpuProf,
+    });
     return new Side(server, await startLoad());
   }
 

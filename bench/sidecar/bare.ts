@@ -8,7 +8,7 @@ import vault from "node-vault";
 import { pino } from "pino";
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { parseDocument } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 
 const registry = new Registry();
 collectDefaultMetrics({ register: registry });

@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { bundle } from "../../scripts/build.ts";
+import { NODE_FLAGS } from "../../scripts/programs.ts";
 import type { Workplace } from "../bench.ts";
 import { Child, type ChildOptions } from "../child.ts";
 import type { BenchSettings } from "../config.ts";
@@ -34,8 +35,9 @@ export async function measureSidecar(
   await makeFleet(0, fleet);
   await writeFile(file("agent-ca.pem"), (await readFleet(fleet.fleetFile)).rootsPem);
   await writeFile(file("account", "enterprise-agent-token"), "bench");
-  const ours = { module: AGENT, args: sidecarArguments(file) };
-  const bare = { module: file("dist", "bare.js") };
+  const nodeFlags = NODE_FLAGS["istiod-agent"];
+  const ours = { module: AGENT, args: sidecarArguments(file), nodeFlags };
+  const bare = { module: file("dist", "bare.js"), nodeFlags };
   const starts: { ours: Start; bare: Start }[] = [];
   while (starts.length < settings.repetitions) {
     progress(`sidecar: start ${starts.length + 1} of ${settings.repetitions}`);

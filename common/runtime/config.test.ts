@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { z } from "zod";
+import * as z from "zod";
 import { defineOptions, didYouMean, envOf, flagOf, readConfig } from "./config.ts";
 import { MeshError } from "./errors.ts";
 import { durationMs, listenAddress } from "./settings.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /** `host:port` as written on a flag; an IPv6 host stands in brackets. */
 export interface HostPort {

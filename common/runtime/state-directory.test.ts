@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { z } from "zod";
+import * as z from "zod";
 import { StateCell } from "./state-cell.ts";
 import { StateDirectory } from "./state-directory.ts";
 

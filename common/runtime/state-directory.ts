@@ -1,6 +1,6 @@
 import { chmod, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { MeshError } from "./errors.ts";
 import { readJsonState, writeFileAtomic } from "./files.ts";
 import { takeLock } from "./state-lock.ts";

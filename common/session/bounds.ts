@@ -11,7 +11,7 @@ const SHA256_BYTES = 32;
 
 /** A peer's time, where it is one: the wire has room for years that no clock, no JSON and no encoder takes. */
 export const soundTime = (time: Date | undefined): Date | undefined =>
-  time;
+  time !== undefined && Number.isFinite(time.getTime()) ? time : undefined;
 
 /** What an istiod-agent says of itself, cut to size. */
 export function boundReplica(told: ReplicaStatus): ReplicaStatus {

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { type Certificate, parseCertificates } from "../../common/pki/certificate.ts";
 import { type ErrorCode, MeshError } from "../../common/runtime/errors.ts";
 import type { VaultReply } from "../vault/client.ts";

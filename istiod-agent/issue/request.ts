@@ -1,5 +1,5 @@
 import type { KeyObject } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod";
 import { createCsr } from "../../common/pki/csr.ts";
 import { generateKey, type KeySpec, loadPrivateKey } from "../../common/pki/keys.ts";
 import { MeshError } from "../../common/runtime/errors.ts";

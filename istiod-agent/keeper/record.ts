@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { readFileIfExists, writeFileAtomic } from "../../common/runtime/files.ts";
 import { WORK_FOLDER } from "../install/staging.ts";
 

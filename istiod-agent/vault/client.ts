@@ -1,5 +1,5 @@
 import NodeVault from "node-vault";
-import { z } from "zod";
+import * as z from "zod";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { type CallSite, statusError } from "./errors.ts";
 import { Transport, type TransportOptions } from "./transport.ts";

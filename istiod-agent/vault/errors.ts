@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { HttpResponse } from "./transport.ts";
 

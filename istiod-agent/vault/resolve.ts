@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { z } from "zod";
+import * as z from "zod";
 
 /** Where to connect for one host and port, whatever the name service says; as curl's `--resolve`. */
 export interface ResolveOverride {

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { apiPath, type Caller, type ClientOptions, type VaultCall, VaultClient, type VaultReply } from "./client.ts";
 import { type Credential, type ServiceAccount, serviceAccountOf } from "./credential.ts";

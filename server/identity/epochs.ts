@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { StateDirectory, StateDocument } from "../../common/runtime/state-directory.ts";
 
 /** Numbers set aside with one write, so that a herd of reconnecting agents costs no write each. */

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 const certificateRecord = z.object({
   /** Upper-case hex, as node:crypto prints it. */

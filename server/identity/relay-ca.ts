@@ -1,5 +1,5 @@
 import type { KeyObject } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod";
 import { type Authority, createRootCa, signCertificate } from "../../common/pki/authority.ts";
 import { type Certificate, certificateFacts, parseCertificate, toPem } from "../../common/pki/certificate.ts";
 import { generateKey, loadPrivateKey, privateKeyToPem, publicKeyHash } from "../../common/pki/keys.ts";

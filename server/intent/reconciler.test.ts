@@ -8,6 +8,7 @@ import { StateDirectory } from "../../common/runtime/state-directory.ts";
 import { nameOf } from "../../common/session/resource-set.ts";
 import { IntentBook } from "../relay/intent-book.ts";
 import { Reconciler } from "./reconciler.ts";
+import { intentOfFiles } from "./snapshot.ts";
 
 const EXAMPLES = new URL("../../examples/", import.meta.url);
 const FILES = ["mesh-cluster-1", "mesh-cluster-2", "kubernetes-cluster-1", "kubernetes-cluster-2", "virtual-mesh"];
@@ -24,7 +25,7 @@ function sources(edit: (yaml: string) => string = (yaml) => yaml) {
     const text = readFileSync(new URL(`${name}.yaml`, EXAMPLES), "utf8");
     return { file: `${name}.yaml`, sha256: name, text: name === "virtual-mesh" ? edit(text) : text };
   });
-  return { files, faults: [] };
+  return intentOfFiles({ files, faults: [] });
 }
 
 const without = (cluster: string) => (yaml: string) =>
@@ -75,7 +76,7 @@ test("reconciler - the last good intent is in force before any source was read",
   const first = await open(path);
   await first.reconciler.reconcile(sources());
   const wanted = first.intents.get("cluster-1").resources;
-  await first.reconciler.reconcile({ files: [], faults: [] });
+  await first.reconciler.reconcile(intentOfFiles({ files: [], faults: [] }));
   assert.deepEqual(first.intents.get("cluster-1").resources, wanted, "an emptied source removes nothing");
   await first.directory.close();
   const second = await open(path);

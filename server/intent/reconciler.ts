@@ -1,7 +1,6 @@
-import { z } from "zod";
+import * as z from "zod";
 import { IssuedCertificate as WireCertificate } from "../../proto/gen/certificates/v1/certificates.ts";
 import { nameOf } from "../../common/api/meta.ts";
-import { parseResources } from "../../common/api/parse.ts";
 import type { Problem } from "../../common/api/problem.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
@@ -9,11 +8,11 @@ import { StateCell } from "../../common/runtime/state-cell.ts";
 import type { StateDirectory } from "../../common/runtime/state-directory.ts";
 import { keyOf, wireResource, type WireResource } from "../../common/session/resource-set.ts";
 import type { IntentBook } from "../relay/intent-book.ts";
-import type { SourceFault, SourceSnapshot } from "../store/source-directory.ts";
+import type { SourceFault } from "../store/source-directory.ts";
 import { encodeIssuedCertificate } from "../translate/encode.ts";
 import { removalsBetween, translate } from "../translate/translate.ts";
 import { foldLastGood } from "./last-good.ts";
-import { snapshotOf } from "./snapshot.ts";
+import type { SourcedIntent } from "./snapshot.ts";
 import { validate } from "./validate.ts";
 import type { AcceptedIntent, Verdict } from "./verdict.ts";
 
@@ -69,14 +68,13 @@ export class Reconciler {
   }
 
   /** Follows the sources until `signal` is aborted. */
-  async run(snapshots: Latest<SourceSnapshot>, signal: AbortSignal): Promise<void> {
-    for await (const snapshot of snapshots.watch(signal)) await this.reconcile(snapshot);
+  async run(intents: Latest<SourcedIntent>, signal: AbortSignal): Promise<void> {
+    for await (const intent of intents.watch(signal)) await this.reconcile(intent);
   }
 
   /** One pass: the decision is stored before any agent hears of it. */
-  async reconcile({ files, faults }: SourceSnapshot): Promise<void> {
+  async reconcile({ snapshot, faults }: SourcedIntent): Promise<void> {
     const previous = new Map(Object.entries(this.#cell.value.inForce));
-    const snapshot = snapshotOf(files.map(({ text, file }) => parseResources(text, file)));
     const verdicts = validate(snapshot, previous);
     const inForce = foldLastGood(previous, verdicts);
     const before = translate(previous.values());

@@ -1,9 +1,10 @@
 import type { KubernetesCluster, Mesh } from "../../common/api/discovery.ts";
 import { nameOf, refKey } from "../../common/api/meta.ts";
-import type { ParsedFile, ParsedResource } from "../../common/api/parse.ts";
+import { parseResources, type ParsedFile, type ParsedResource } from "../../common/api/parse.ts";
 import type { Path, Position, Problem, ResourceId } from "../../common/api/problem.ts";
 import type { Resource } from "../../common/api/resources.ts";
 import type { VirtualMesh } from "../../common/api/virtual-mesh.ts";
+import type { SourceFault, SourceSnapshot } from "../store/source-directory.ts";
 
 /** Everything that the management server knows of what people want, at one moment. */
 export interface IntentSnapshot {
@@ -15,6 +16,28 @@ export interface IntentSnapshot {
   readonly problems: readonly Problem[];
   /** Where a part of a resource stands, for resources that come from files. */
   readonly locate?: (id: ResourceId, path: Path) => (Position & { readonly file: string }) | undefined;
+}
+
+/** What a source gives: its resources, and what of it cannot be read. */
+export interface SourcedIntent {
+  readonly snapshot: IntentSnapshot;
+  readonly faults: readonly SourceFault[];
+}
+
+/** Reads the files of a directory. Never throws: what is wrong with them is in the snapshot's problems. */
+export function intentOfFiles({ files, faults }: SourceSnapshot): SourcedIntent {
+  return { snapshot: snapshotOf(files.map(({ text, file }) => parseResources(text, file))), faults };
+}
+
+/** Groups resources by their kind. */
+export function byKind(
+  resources: readonly Resource[],
+): Pick<IntentSnapshot, "virtualMeshes" | "meshes" | "kubernetesClusters"> {
+  return {
+    virtualMeshes: resources.filter((resource) => resource.kind === "VirtualMesh"),
+    meshes: resources.filter((resource) => resource.kind === "Mesh"),
+    kubernetesClusters: resources.filter((resource) => resource.kind === "KubernetesCluster"),
+  };
 }
 
 /**
@@ -29,11 +52,8 @@ export function snapshotOf(files: readonly ParsedFile[]): IntentSnapshot {
   }
   const groups = [...byId.values()];
   const unique = groups.flatMap((group) => (group.length === 1 ? group : []));
-  const resources = unique.map(({ resource }) => resource);
   return {
-    virtualMeshes: resources.filter((resource) => resource.kind === "VirtualMesh"),
-    meshes: resources.filter((resource) => resource.kind === "Mesh"),
-    kubernetesClusters: resources.filter((resource) => resource.kind === "KubernetesCluster"),
+    ...byKind(unique.map(({ resource }) => resource)),
     problems: [...files.flatMap(({ problems }) => problems), ...groups.flatMap(duplicateProblems)],
     locate: (id, path) => {
       const parsed = byId.get(idKey(id))?.[0];

@@ -76,14 +76,10 @@ export class Hub {
     // Asked at the last moment: a revocation while the hello was awaited found no session to end.
     if (!this.#options.isEnrolled(cluster)) throw new MeshError("permission_denied", `cluster ${cluster} is revoked`);
     const session = this.#open(call, { hello, epoch }, send);
-    const over = new AbortController();
     try {
       // When the server ends the session the reader is left behind; it ends with the call.
-      const ended = AbortSignal.any([call.signal, session.ended, over.signal]);
-      await Promise.race([this.#read(iterator, session), aborted(ended)]);
+      await Promise.race([this.#read(iterator, session), aborted(AbortSignal.any([call.signal, session.ended]))]);
     } finally {
-      // A composite signal that somebody listens to lives until it is aborted.
-      over.abort();
       this.#closed(session);
     }
     session.ended.throwIfAborted();

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { IssuedCertificateStatus } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { VirtualMeshStatus as WireStatus } from "../../proto/gen/admin/v1/admin.ts";
 import { refKey } from "../../common/api/meta.ts";

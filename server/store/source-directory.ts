@@ -5,6 +5,7 @@ import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
+import { intentOfFiles, type SourcedIntent } from "../intent/snapshot.ts";
 
 /** One YAML file as it was read. */
 export interface SourceFile {
@@ -49,6 +50,8 @@ interface Seen extends SourceFile {
 export class SourceDirectory {
   /** Set once the directory was read, then on each change. */
   readonly snapshots = new Latest<SourceSnapshot>();
+  /** The same, read. */
+  readonly intents = new Latest<SourcedIntent>();
   readonly #options: SourceDirectoryOptions;
   #seen = new Map<string, Seen>();
   #published = "";
@@ -120,6 +123,7 @@ export class SourceDirectory {
     this.#published = content;
     this.#report(snapshot, before);
     this.snapshots.set(snapshot);
+    this.intents.set(intentOfFiles(snapshot));
   }
 
   #report({ files, faults }: SourceSnapshot, before: SourceSnapshot | undefined): void {

@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { parse } from "yaml";
+import { parseResources } from "../../common/api/parse.ts";
+import type { KubeObject } from "../../common/kube/resource-type.ts";
+import { snapshotOf } from "../intent/snapshot.ts";
+import { validate } from "../intent/validate.ts";
+import { intentOfObjects } from "./kubernetes-source.ts";
+
+const EXAMPLES = new URL("../../examples/", import.meta.url);
+const TEXTS = readdirSync(EXAMPLES).map((file) => readFileSync(new URL(file, EXAMPLES), "utf8"));
+
+/** The examples as an API server gives them. */
+const stored = (): KubeObject[] =>
+  TEXTS.map((text, index) => {
+    const { metadata, ...rest } = parse(text) as KubeObject;
+    const given = { uid: `uid-${index}`, resourceVersion: String(index), generation: 1 };
+    return { ...rest, metadata: { ...metadata, ...given } };
+  });
+
+const changed = (kind: string, change: (object: KubeObject) => object): KubeObject[] =>
+  stored().map((object) => (object.kind === kind ? (change(object) as KubeObject) : object));
+
+test("kubernetes source - the objects give the intent that the same files give", () => {
+  const fromFiles = snapshotOf(TEXTS.map((text, index) => parseResources(text, `${index}.yaml`)));
+  const fromObjects = intentOfObjects(stored());
+  const essence = ({ virtualMeshes, meshes, kubernetesClusters, problems }: typeof fromObjects) => ({
+    resources: [...virtualMeshes, ...meshes, ...kubernetesClusters].map(({ kind, metadata, spec }) => [
+      kind,
+      metadata.namespace,
+      metadata.name,
+      spec,
+    ]),
+    problems,
+  });
+  assert.deepEqual(essence(fromObjects), essence(fromFiles));
+  assert.deepEqual(
+    [...validate(fromObjects).values()].map(({ state }) => state),
+    ["ACCEPTED"],
+  );
+});
+
+test("kubernetes source - a status, even one of another version, changes nothing", () => {
+  const written = changed("VirtualMesh", (object) => ({
+    ...object,
+    metadata: { ...object.metadata, resourceVersion: "99" },
+    status: { state: "FROM_THE_FUTURE" },
+  }));
+  assert.deepEqual(intentOfObjects(written), intentOfObjects(stored()));
+});
+
+test("kubernetes source - an object that does not fit its schema is a problem of its own, and harms no other", () => {
+  const snapshot = intentOfObjects(
+    changed("VirtualMesh", (object) => ({ ...object, spec: { meshes: [{ nme: "m" }] } })),
+  );
+  const [problem] = snapshot.problems;
+  assert.deepEqual(
+    [problem?.file, problem?.path, problem?.resource],
+    [
+      "VirtualMesh gloo-mesh/virtual-mesh",
+      "spec.meshes[0].nme",
+      { kind: "VirtualMesh", namespace: "gloo-mesh", name: "virtual-mesh" },
+    ],
+  );
+  assert.deepEqual([snapshot.virtualMeshes.length, snapshot.meshes.length], [0, 2]);
+  const [verdict] = validate(snapshot).values();
+  assert.deepEqual([verdict?.outcome, verdict?.state], ["refused", "INVALID"]);
+});
+
+test("kubernetes source - a deletionTimestamp is a removal on purpose; an object that is gone is missing", () => {
+  const before = intentOfObjects(stored());
+  const [accepted] = validate(before).values();
+  assert.ok(accepted?.spec);
+  const meshes = Object.fromEntries(before.meshes.map((mesh) => [`gloo-mesh/${mesh.metadata.name}`, mesh]));
+  const intent = { ref: accepted.ref, generation: 1, acceptanceOrder: 1, spec: accepted.spec, meshes };
+  const previous = new Map([["gloo-mesh/virtual-mesh", intent]]);
+  const deleting = changed("VirtualMesh", (object) => ({
+    ...object,
+    metadata: { ...object.metadata, deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: ["example.com/hold"] },
+  }));
+  const outcomeOf = (objects: readonly KubeObject[]) =>
+    [...validate(intentOfObjects(objects), previous).values()].map(({ outcome }) => outcome);
+  assert.deepEqual(outcomeOf(deleting), ["removed"]);
+  assert.deepEqual(outcomeOf(stored().filter(({ kind }) => kind !== "VirtualMesh")), ["missing"]);
+  assert.deepEqual(outcomeOf([]), ["missing"]);
+});
