@@ -94,3 +94,16 @@ export function serverNamesOf({ relayNames }: Pick<ServerConfig, "relayNames">):
     ip: [...DEFAULT_SERVER_NAMES.ip, ...addresses],
   };
 }
+
+/** Exactly one place says where the VirtualMesh, Mesh and KubernetesCluster resources are. */
+export function checkServerConfig(config: ServerConfig): string[] {
+  const { sourceDir, sourceKubeconfig, sourceInCluster, sourceNamespace } = config;
+  const given = [sourceDir !== undefined, sourceKubeconfig !== undefined, sourceInCluster].filter(Boolean).length;
+  const faults: string[] = [];
+  if (given !== 1)
+    faults.push(`source.dir, source.kubeconfig and source.inCluster: exactly one is needed, got ${given}`);
+  if (sourceDir !== undefined && sourceNamespace !== undefined) {
+    faults.push("source.namespace: a directory has no namespaces, its resources name their own");
+  }
+  return faults;
+}

@@ -1,4 +1,4 @@
-import { decodeJwt } from "jose";
+import { decodeJwt, errors } from "jose";
 import type { ReviewToken } from "../../common/kube/token-review.ts";
 import { LINK_AUDIENCE } from "../../common/session/link.ts";
 import { readPodIdentity, refused, type PodIdentity, type TokenReviewer } from "./token-reviewer.ts";
@@ -16,11 +16,21 @@ export class KubernetesTokenReviewer implements TokenReviewer {
 
   async review(token: string): Promise<PodIdentity> {
     if (token.length > MAX_TOKEN_CHARACTERS) throw refused(`it is longer than ${MAX_TOKEN_CHARACTERS} characters`);
+    const pod = readClaims(token);
     const { authenticated, audiences } = await this.#review(token, [LINK_AUDIENCE]);
     if (!authenticated || !audiences.includes(LINK_AUDIENCE)) {
       throw refused(`the api server does not accept it for audience ${LINK_AUDIENCE}`);
     }
     // The API server has verified the signature, so the claims can be believed.
+    return pod;
+  }
+}
+
+/** Read before the API server is asked: what is no token for us at all must not become its load. */
+function readClaims(token: string): PodIdentity {
+  try {
     return readPodIdentity(decodeJwt(token));
+  } catch (error) {
+    throw error instanceof errors.JOSEError ? refused("it is not a signed json web token") : error;
   }
 }

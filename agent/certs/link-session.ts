@@ -3,6 +3,7 @@ import { LinkMode, linkModeToJSON } from "../../proto/gen/istiod/v1/istiod.ts";
 import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { Log } from "../../common/runtime/log.ts";
+import { clip, MAX_VERSION } from "../../common/session/bounds.ts";
 import type { CallContext } from "../../common/session/handlers.ts";
 import { LINK_HEARTBEAT_MS, LINK_SILENT_HEARTBEATS } from "../../common/session/link.ts";
 import type { Link, LinkBook } from "./links.ts";
@@ -37,7 +38,12 @@ export async function serveLink(options: LinkSessionOptions): Promise<void> {
   // At once, not when the tasks below have settled: the same pod may be back within the same tick.
   context.signal.addEventListener("abort", () => link.close(), { once: true });
   const session = new LinkSession(options, link, signal);
-  const fields = { pod: pod.podName, uid: pod.podUid, mode: linkModeToJSON(hello.mode), version: hello.version };
+  const fields = {
+    pod: pod.podName,
+    uid: pod.podUid,
+    mode: linkModeToJSON(hello.mode),
+    version: clip(hello.version, MAX_VERSION),
+  };
   log.info("istiod-agent linked", fields);
   try {
     await Promise.race([session.read(incoming), session.sendOrders(), session.beat(), session.expire()]);

@@ -51,6 +51,8 @@ export interface RelayClientOptions {
 
 const BACKOFF = { baseMs: 300, capMs: 5_000 };
 const MISSED_HEARTBEATS = 3;
+/** Whatever the server says: nobody stays away for longer. */
+const MAX_SPREAD_MS = 5 * 60_000;
 const RENEW_TIMEOUT_MS = 10_000;
 
 /** One stream that is open, with all that ends with it. */
@@ -179,7 +181,8 @@ export class RelayClient {
     const { stream, stop, dialer, credentials, tasks } = session;
     const now = this.#options.clock.now();
     this.#dialer = dialer;
-    this.#spreadMs = Number(reconnectSpread?.seconds ?? 0n) * 1000 + (reconnectSpread?.nanos ?? 0) / 1e6;
+    const spreadMs = Number(reconnectSpread?.seconds ?? 0n) * 1000 + (reconnectSpread?.nanos ?? 0) / 1e6;
+    this.#spreadMs = Math.min(spreadMs, MAX_SPREAD_MS);
     const clockOffsetMs = (soundTime(serverTime)?.getTime() ?? now) - now;
     this.state.set({ kind: "connected", sinceMs: now, sessionId, clockOffsetMs });
     this.#options.log.info("session began", { session: sessionId, serverVersion, clockOffsetMs });

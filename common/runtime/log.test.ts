@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Writable } from "node:stream";
 import { test } from "node:test";
+import { stripVTControlCharacters } from "node:util";
 import { MeshError } from "./errors.ts";
 import { createLog } from "./log.ts";
 
@@ -46,4 +47,15 @@ test("log - a terminal gets one readable line", () => {
   createLog({ level: "info", program: "server", stream }).info("serving relay", { listen: "127.0.0.1:9900" });
   assert.match(text(), /server {2}serving relay.*listen=127\.0\.0\.1:9900/);
   assert.equal(text().trimEnd().split("\n").length, 1);
+});
+
+test("log - what a peer sent neither drives the terminal nor makes a line of its own", () => {
+  const { stream, text } = capture(true);
+  const evil = "\u001b[2J\u001b]0;owned\u0007\u009b31m\rall is well\nerror: forged\u202e";
+  const err = new MeshError("unavailable", `server: ${evil}`, { hint: evil });
+  createLog({ level: "info", program: "agent", stream }).warn(evil, { version: evil, err });
+  const line = stripVTControlCharacters(text());
+  assert.equal(line.trimEnd().split("\n").length, 1);
+  assert.doesNotMatch(line.trimEnd(), new RegExp("[\\u0000-\\u001f\\u007f-\\u009f\\u202e]"));
+  assert.doesNotMatch(text(), /\[2J|owned|\]0;/);
 });

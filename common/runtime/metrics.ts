@@ -55,7 +55,8 @@ export async function runMonitor(
   if (!address) throw new MeshError("config_invalid", `${options.listen} is not host:port`);
   server.listen(address.port, address.host || undefined);
   try {
-    await once(server, "listening", { signal });
+    // Not given up half-way: a server that is about to listen cannot be closed yet.
+    await once(server, "listening");
   } catch (error) {
     throw listenError(error, options.listen);
   }
@@ -69,7 +70,6 @@ export async function runMonitor(
 /** A listener's fault, with the flag-level hint that people need. */
 export function listenError(thrown: unknown, address: string): MeshError {
   const error = MeshError.from(thrown);
-  if (error.code === "canceled") return error;
   const taken = error.code === "port_in_use" || /EADDRINUSE/.test(error.message);
   return new MeshError(
     taken ? "port_in_use" : error.code,

@@ -9,6 +9,9 @@ const MAX_TEXT = 1024;
 const MAX_WARNINGS = 16;
 const SHA256_BYTES = 32;
 
+/** What a peer says is its version gets so many characters, in logs and in answers to people. */
+export const MAX_VERSION = 64;
+
 /** A peer's time, where it is one: the wire has room for years that no clock, no JSON and no encoder takes. */
 export const soundTime = (time: Date | undefined): Date | undefined =>
   time !== undefined && Number.isFinite(time.getTime()) ? time : undefined;
@@ -29,7 +32,7 @@ export function boundReplica(told: ReplicaStatus): ReplicaStatus {
     notAfter: soundTime(told.notAfter),
     renewAt: soundTime(told.renewAt),
     evidence: clip(told.evidence),
-    warnings: told.warnings.slice(0, MAX_WARNINGS).map(clip),
+    warnings: told.warnings.slice(0, MAX_WARNINGS).map((warning) => clip(warning)),
     vaultServer: clip(told.vaultServer),
     orderVersion: told.orderVersion.subarray(0, SHA256_BYTES),
     directory: clip(told.directory),
@@ -52,4 +55,5 @@ const boundError = ({ code, message, hint }: CertificateError): CertificateError
   hint: clip(hint),
 });
 
-const clip = (text: string): string => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 1)}…` : text);
+/** A peer's text of at most `max` characters; one that was cut ends in "…". */
+export const clip = (text: string, max = MAX_TEXT): string => (text.length > max ? `${text.slice(0, max - 1)}…` : text);

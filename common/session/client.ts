@@ -43,6 +43,9 @@ const DEFAULTS: ChannelOptions = {
   "grpc.use_local_subchannel_pool": 1,
 };
 
+/** For peers of the same cluster or pod: a proxy of the environment is for the way out. */
+export const NO_PROXY: ChannelOptions = { "grpc.enable_http_proxy": 0 };
+
 export interface CallOptions {
   readonly signal: AbortSignal;
   /** Milliseconds until the call is given up. */
@@ -121,6 +124,7 @@ export class Dialer {
     );
     const cancel = (): void => call.cancel();
     signal.addEventListener("abort", cancel, { once: true });
+    if (signal.aborted) cancel();
     try {
       for await (const message of call.iterator({ destroyOnReturn: false })) yield message as Res;
     } catch (error) {

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { AdminServiceService, type ListSessionsResponse } from "../../proto/gen/admin/v1/admin.ts";
 import { IstiodServiceService, type LinkRequest, type LinkResponse } from "../../proto/gen/istiod/v1/istiod.ts";
@@ -166,4 +170,49 @@ test("session - a taken port is said so, with a hint", async () => {
     (error: MeshError) => error.code === "port_in_use" && (error.hint ?? "").includes("another address"),
   );
   await server.close(100);
+});
+
+test("session - no text of an error, however long or broken, ends the server", async () => {
+  const texts = ["\ud83d", `${"x".repeat(1022)}\u{1f600}`, "y".repeat(1_000_000), "a\r\nb: c", "\u0000\u001b[2J"];
+  let next = 0;
+  const server = await serve({
+    list: () => {
+      const text = texts[next++] ?? "";
+      return Promise.reject(new MeshError("invalid_argument", text, { hint: text, retryAfterMs: 1e15 }));
+    },
+  });
+  const dialer = dial(server);
+  for (const text of texts) {
+    await assert.rejects(listSessions(dialer), (error: MeshError) => {
+      assert.deepEqual([error.code, error.retryAfterMs], ["invalid_argument", 600_000], JSON.stringify(text));
+      return error.message.length < 1_100 && (error.hint ?? "").length <= 1_024;
+    });
+  }
+  dialer.close();
+  await server.close(100);
+});
+
+test("session - a socket is of mode 0600 whatever the mask, replaces a dead one and never another file", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "mesh-relay-"));
+  const path = join(folder, "admin.sock");
+  const mask = process.umask(0);
+  try {
+    const open = () => startGrpcServer({ listen: `unix:${path}`, authorize: () => undefined, services: [] });
+    await writeFile(path, "precious");
+    await assert.rejects(open(), { code: "conflict", message: /no socket is there/ });
+    assert.equal(await readFile(path, "utf8"), "precious");
+    await rm(path);
+    const dead = createServer().listen(join(folder, "dead"));
+    await once(dead, "listening");
+    await rename(join(folder, "dead"), path);
+    dead.close();
+    const server = await open();
+    assert.equal((await stat(path)).mode & 0o777, 0o600);
+    assert.deepEqual(await readdir(folder), ["admin.sock"]);
+    await server.close(100);
+    assert.deepEqual(await readdir(folder), []);
+  } finally {
+    process.umask(mask);
+    await rm(folder, { recursive: true });
+  }
 });

@@ -1,13 +1,11 @@
 import { Metadata, status, type ServiceError, type StatusObject } from "@grpc/grpc-js";
 import { ERROR_CODES, MeshError, type ErrorCode } from "../runtime/errors.ts";
+import { clip } from "./bounds.ts";
 
 /** Trailers that carry what a gRPC status has no room for. */
 const CODE_TRAILER = "mesh-error-code";
 const HINT_TRAILER = "mesh-error-hint";
 const RETRY_AFTER_TRAILER = "retry-after-ms";
-
-/** Trailers have little room, and what a peer sent may stand in a message. */
-const MAX_TEXT = 1024;
 
 /** A peer may ask for patience, not for ever. */
 const MAX_RETRY_AFTER_MS = 10 * 60_000;
@@ -43,31 +41,42 @@ export function toStatus(thrown: unknown): Partial<StatusObject> & { code: statu
   const code = TO_GRPC[error.code] ?? status.INTERNAL;
   const metadata = new Metadata();
   metadata.set(CODE_TRAILER, error.code);
-  if (error.hint) metadata.set(HINT_TRAILER, Buffer.from(clip(error.hint)).toString("base64url"));
+  if (error.hint) metadata.set(HINT_TRAILER, Buffer.from(encodable(error.hint)).toString("base64url"));
   if (error.retryAfterMs !== undefined) metadata.set(RETRY_AFTER_TRAILER, String(Math.ceil(error.retryAfterMs)));
   return {
     code,
-    details: code === status.INTERNAL ? "internal error; see the server's log" : clip(error.message),
+    details: code === status.INTERNAL ? "internal error; see the server's log" : encodable(error.message),
     metadata,
   };
 }
 
-/** Well-formed, because grpc-js cannot encode half of a surrogate pair and ends the process over it. */
-const clip = (message: string): string =>
-  (message.length > MAX_TEXT ? `${message.slice(0, MAX_TEXT - 1)}…` : message).toWellFormed();
+/**
+ * Trailers have little room, and what a peer sent may stand in a message. Well-formed, because grpc-js cannot encode half
+ * of a surrogate pair and ends the process over it.
+ */
+const encodable = (text: string): string => clip(text).toWellFormed();
 
 /** Reads what a peer said, or what grpc-js says of the connection, as a MeshError. `peer` names the other side. */
 export function fromStatus(thrown: unknown, peer: string): MeshError {
   if (thrown instanceof MeshError || !isServiceError(thrown)) return MeshError.from(thrown);
   const told = text(thrown.metadata, CODE_TRAILER);
-  const hint = text(thrown.metadata, HINT_TRAILER);
+  const toldHint = text(thrown.metadata, HINT_TRAILER);
+  const hint = toldHint ? Buffer.from(toldHint, "base64url").toString() : tlsHint(thrown.details);
   const retryAfterMs = Number(text(thrown.metadata, RETRY_AFTER_TRAILER) ?? Number.NaN);
   const code = isErrorCode(told) ? told : (FROM_GRPC[thrown.code] ?? "internal");
   return new MeshError(code, `${peer}: ${readableDetails(thrown)}`, {
     cause: thrown,
-    ...(hint ? { hint: Buffer.from(hint, "base64url").toString() } : {}),
+    ...(hint ? { hint } : {}),
     ...(retryAfterMs >= 0 ? { retryAfterMs: Math.min(retryAfterMs, MAX_RETRY_AFTER_MS) } : {}),
   });
+}
+
+/** What to do when the other side's certificate does not verify, which is Node's to say and not the peer's. */
+function tlsHint(details: string): string | undefined {
+  if (/self-signed certificate|unable to (?:verify|get)|signature failure/.test(details)) {
+    return "check the address; if the other side lost its state, restore that, or enrol anew with its new authority";
+  }
+  return undefined;
 }
 
 function isServiceError(thrown: unknown): thrown is ServiceError {

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, test, type TestContext } from "node:test";
@@ -260,4 +269,25 @@ test("install - killed at any step of the first installation, the next start has
     assert.deepEqual(files, which === "none" ? {} : toCaFiles(second));
   });
   assert.ok(seen.none > 5 && seen.new > 5, JSON.stringify(seen));
+});
+
+test("install - a link in the place of a file is replaced and never written through", async (context) => {
+  const directory = temporaryDirectory(context);
+  const victim = join(temporaryDirectory(context), "victim");
+  writeFileSync(victim, "precious");
+  await using installer = await open(directory);
+  for (const name of FILES.filter((each) => each !== "root-cert.pem")) symlinkSync(victim, join(directory, name));
+  installer.install(first);
+  assert.deepEqual(filesIn(directory), toCaFiles(first));
+  assert.equal(readFileSync(victim, "utf8"), "precious");
+});
+
+test("adopt - a file that cannot be read is a reason to ask anew, not the end", async (context) => {
+  const directory = temporaryDirectory(context);
+  await using installer = await open(directory);
+  installer.install(first);
+  rmSync(join(directory, "ca-key.pem"));
+  mkdirSync(join(directory, "ca-key.pem"));
+  const found = await installer.adopt();
+  assert.ok(found.kind === "none" && found.reason.startsWith(`directory ${directory} `), JSON.stringify(found));
 });

@@ -6,7 +6,7 @@ import { MeshError } from "../../common/runtime/errors.ts";
 import type { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { Backoff } from "../../common/runtime/retry.ts";
-import { Dialer } from "../../common/session/client.ts";
+import { Dialer, NO_PROXY } from "../../common/session/client.ts";
 import type { OrderState } from "./order-state.ts";
 import { runStream } from "./stream.ts";
 
@@ -81,6 +81,7 @@ export class AgentLink {
       tls: { rootsPem, minVersion: "TLSv1.2" },
       ...(authority === undefined ? {} : { authority }),
       headers: () => ({ authorization: `Bearer ${token}` }),
+      channelOptions: NO_PROXY,
     });
     try {
       const open = (until: AbortSignal) => dialer.bidi(IstiodServiceService.link, until);

@@ -1,4 +1,4 @@
-import { Dialer } from "../../common/session/client.ts";
+import { Dialer, NO_PROXY } from "../../common/session/client.ts";
 import { IstioCertificateServiceService } from "../../proto/gen/istio/v1/auth/ca.ts";
 import { fileCredential } from "../vault/credential.ts";
 import type { CreateCertificate } from "./prove.ts";
@@ -31,6 +31,7 @@ export function istiodClient(options: IstiodOptions): CreateCertificate {
       peer: `istiod ${address}`,
       authority: serverName,
       headers: () => ({ authorization: `Bearer ${token}` }),
+      channelOptions: NO_PROXY,
     });
     try {
       const { createCertificate } = IstioCertificateServiceService;

@@ -210,8 +210,9 @@ test("vault session - nobody there is retriable, a wrong address is not", async 
 });
 
 test("vault session - a private ca verifies the name of the url while --resolve leads elsewhere", async (context) => {
-  process.env["VAULT_SKIP_VERIFY"] = "true";
-  context.after(() => Reflect.deleteProperty(process.env, "VAULT_SKIP_VERIFY"));
+  const loose = { VAULT_SKIP_VERIFY: "true", NODE_TLS_REJECT_UNAUTHORIZED: "0" };
+  Object.assign(process.env, loose);
+  context.after(() => Object.keys(loose).forEach((name) => Reflect.deleteProperty(process.env, name)));
   const key = await generateKey({ type: "ec", curve: "P-256" });
   const validity = { notBeforeMs: Date.now() - 60_000, notAfterMs: Date.now() + 3_600_000 };
   const ca = await createRootCa({ subject: { commonName: "vault ca" }, key, ...validity });
@@ -262,5 +263,19 @@ test("vault session - a token file is read anew and named when it is missing or 
     assert.equal(await credential.read(signal), "second");
   } finally {
     await rm(folder, { recursive: true });
+  }
+});
+
+test("vault session - a wait that vault or a proxy asks for is never longer than five minutes", async () => {
+  for (const [asked, got] of [
+    ["7", 7_000],
+    ["99999999", 300_000],
+    ["Infinity", 300_000],
+    ["tomorrow", undefined],
+  ] as const) {
+    await using vault = await startScriptedVault((_call, response) =>
+      answer(response, 503, { errors: ["busy"] }, { "retry-after": asked }),
+    );
+    assert.equal((await failure(sign(vault.url, { auth: given }))).retryAfterMs, got, asked);
   }
 });

@@ -84,3 +84,22 @@ test("reconciler - the last good intent is in force before any source was read",
   assert.equal(second.reconciler.reconciled.value, undefined);
   await second.directory.close();
 });
+
+test("reconciler - a cluster may have a name that every object has", async (t) => {
+  const path = scratchDirectory(t);
+  const renamed = (edit?: (yaml: string) => string) => {
+    const files = FILES.map((name) => {
+      const text = readFileSync(new URL(`${name}.yaml`, EXAMPLES), "utf8").replaceAll("cluster-2", "constructor");
+      return { file: `${name}.yaml`, sha256: name, text: edit && name === "virtual-mesh" ? edit(text) : text };
+    });
+    return intentOfFiles({ files, faults: [] });
+  };
+  for (const edit of [undefined, without("constructor")]) {
+    const { directory, intents, reconciler } = await open(path);
+    await reconciler.reconcile(renamed(edit));
+    await reconciler.forgetAcknowledged("constructor");
+    assert.equal(intents.get("constructor").resources.size, edit ? 0 : 1);
+    assert.equal(intents.get("constructor").removals.size, edit ? 1 : 0);
+    await directory.close();
+  }
+});

@@ -62,7 +62,7 @@ export class Reconciler {
     const certificates = translate(Object.values(inForce));
     // A cluster whose last mesh was taken out has nothing but removals.
     for (const cluster of new Set([...certificates.keys(), ...Object.keys(removals)])) {
-      options.intents.set(cluster, toResources(certificates.get(cluster) ?? []), removals[cluster]);
+      options.intents.set(cluster, toResources(certificates.get(cluster) ?? []), removalsOf(removals, cluster));
     }
     return new Reconciler(options, cell);
   }
@@ -95,7 +95,7 @@ export class Reconciler {
   async forgetAcknowledged(cluster: string): Promise<void> {
     const pending = [...this.#options.intents.get(cluster).removals];
     await this.#cell.update((value) =>
-      (value.removals[cluster]?.length ?? 0) === pending.length
+      removalsOf(value.removals, cluster).length === pending.length
         ? value
         : { ...value, removals: { ...value.removals, [cluster]: pending } },
     );
@@ -126,6 +126,10 @@ function toResources(certificates: Certificates): Map<string, WireResource> {
   );
 }
 
+/** What waits for one cluster. Names of clusters are free: "constructor" is one, and every object has it. */
+const removalsOf = (removals: Readonly<Record<string, readonly string[]>>, cluster: string): readonly string[] =>
+  Object.hasOwn(removals, cluster) ? (removals[cluster] ?? []) : [];
+
 /** The removals that wait, with the new ones, and without what is wanted again. */
 function withRemovals(
   pending: Readonly<Record<string, readonly string[]>>,
@@ -136,7 +140,7 @@ function withRemovals(
   return Object.fromEntries(
     [...clusters].map((cluster) => {
       const kept = new Set((wanted.get(cluster) ?? []).map((certificate) => keyOf(nameOf(certificate))));
-      const keys = new Set([...(pending[cluster] ?? []), ...(removed.get(cluster) ?? []).map(keyOf)]);
+      const keys = new Set([...removalsOf(pending, cluster), ...(removed.get(cluster) ?? []).map(keyOf)]);
       return [cluster, [...keys].filter((key) => !kept.has(key))];
     }),
   );

@@ -5,6 +5,7 @@ import type { Clock, Random } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { VERSION } from "../../common/runtime/version.ts";
+import { clip, MAX_VERSION } from "../../common/session/bounds.ts";
 import type { CallContext, Send } from "../../common/session/handlers.ts";
 import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
 import type { ClusterPrincipal } from "../identity/methods.ts";
@@ -176,7 +177,7 @@ export class Hub {
       id: randomUUID(),
       epoch,
       peer: call.peer,
-      hello,
+      agentVersion: clip(hello.agentVersion, MAX_VERSION),
       connectedAtMs: clock.now(),
       certificateNotAfterMs: peer.notAfterMs,
     };

@@ -1,5 +1,6 @@
 import { ResourceOutcome, type Push, type ResourceResult, type Result } from "../../proto/gen/relay/v1/relay.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
+import { clip } from "../../common/session/bounds.ts";
 import { digestOf, keyOf, nameOf, type Versions, type WireResource } from "../../common/session/resource-set.ts";
 
 /** What a cluster shall hold of one type. */
@@ -55,7 +56,7 @@ export class PushMachine {
   #inFlight: InFlight | undefined;
   #nextId = 1n;
   #acknowledgedRemovals = new Set<string>();
-  /** When a whole set was answered by a wish for the whole set: nothing is sent before this time. */
+  /** When a whole set led to no agreement: nothing is sent before this time. */
   #stuckUntilMs = 0;
   readonly #parked = new Map<string, Parked>();
 
@@ -132,8 +133,11 @@ export class PushMachine {
       this.#held = undefined;
       return;
     }
+    const pushed = new Set(inFlight.push.upserts.map(keyOfResult));
     const refused: ResourceResult[] = [];
     for (const each of result.results) {
+      // What the agent holds is believed of what was sent to it; else its answers could fill this process.
+      if (!pushed.has(keyOfResult(each))) continue;
       if (each.outcome !== ResourceOutcome.RESOURCE_OUTCOME_REJECTED) this.#parked.delete(keyOfResult(each));
       else {
         refused.push(each);
@@ -144,6 +148,7 @@ export class PushMachine {
     for (const name of inFlight.push.removals) this.#acknowledgedRemovals.add(keyOf(name));
     // Both sides must agree on what is held, else the next difference would build on sand.
     this.#held = equal(result.held, held.digest) ? held : undefined;
+    if (!this.#held && inFlight.push.base.length === 0) this.#stuckUntilMs = nowMs + this.#retry.baseMs;
   }
 
   /** Removals that the agent has acknowledged, so that the intent can forget them. */
@@ -169,7 +174,7 @@ export class PushMachine {
     const before = this.#parked.get(key);
     const attempts = before?.version === version ? before.attempts + 1 : 1;
     const waitMs = Math.min(this.#retry.capMs, this.#retry.baseMs * 2 ** (attempts - 1));
-    const { code, message } = refusal;
+    const [code, message] = [clip(refusal.code), clip(refusal.message)];
     this.#parked.set(key, {
       version,
       code,
@@ -185,7 +190,7 @@ const versionsOf = (desired: Desired): Versions =>
 
 const withDigest = (versions: Versions): Held => ({ versions, digest: digestOf(versions) });
 
-const keyOfResult = ({ name }: ResourceResult): string => (name ? keyOf(name) : "");
+const keyOfResult = ({ name }: Pick<ResourceResult, "name">): string => (name ? keyOf(name) : "");
 
 /** The set with what the agent says it holds where it refused a version. */
 function withRefusals(versions: Versions, refused: readonly ResourceResult[]): Versions {

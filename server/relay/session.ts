@@ -1,4 +1,4 @@
-import { ConnectResponse, type ConnectRequest, type Hello } from "../../proto/gen/relay/v1/relay.ts";
+import { ConnectResponse, type ConnectRequest } from "../../proto/gen/relay/v1/relay.ts";
 import { soundTime } from "../../common/session/bounds.ts";
 import type { Send } from "../../common/session/handlers.ts";
 import { keyOf } from "../../common/session/resource-set.ts";
@@ -13,7 +13,7 @@ export interface SessionInfo {
   readonly id: string;
   readonly epoch: bigint;
   readonly peer: string;
-  readonly hello: Hello;
+  readonly agentVersion: string;
   readonly connectedAtMs: number;
   readonly certificateNotAfterMs: number;
 }

@@ -6,7 +6,7 @@ import type { Session } from "./session.ts";
 
 /** A live session as people see it. */
 export function viewSession(session: Session, machine: PushMachine | undefined): ClusterSession {
-  const { cluster, id, epoch, peer, hello, connectedAtMs, certificateNotAfterMs } = session.info;
+  const { cluster, id, epoch, peer, agentVersion, connectedAtMs, certificateNotAfterMs } = session.info;
   return {
     cluster,
     identity: "ENROLLED",
@@ -14,7 +14,7 @@ export function viewSession(session: Session, machine: PushMachine | undefined):
     sessionId: id,
     epoch,
     peer,
-    agentVersion: hello.agentVersion,
+    agentVersion,
     connectedAt: new Date(connectedAtMs),
     lastSeenAt: new Date(session.lastSeenMs),
     clockOffsetMs: BigInt(Math.round(session.clockOffsetMs)),

@@ -16,7 +16,7 @@ import { KubernetesStatus } from "./kubernetes-status.ts";
 
 interface Write {
   readonly url: string;
-  readonly body: { readonly metadata: object; readonly status: { readonly state: string } };
+  readonly body: { readonly metadata: { readonly name: string }; readonly status: { readonly state: string } };
 }
 
 /** An API server that takes writes, each with the next of these answers, then with 200. */
@@ -50,15 +50,19 @@ async function startFake(...answers: number[]) {
   const running = new KubernetesStatus({ client, objects, statuses, ...context }).run(stop.signal);
   return {
     objects,
-    say: (name: string, state: string) =>
+    /** Each call is one new status of all. */
+    say: (states: Readonly<Record<string, string>>) =>
       statuses.set({
-        virtualMeshes: [{ name: { namespace: "gloo-mesh", name }, status: { state }, clusters: [] }],
+        virtualMeshes: Object.entries(states).map(([name, state]) => {
+          return { name: { namespace: "gloo-mesh", name }, status: { state }, clusters: [] };
+        }),
         sourceProblems: [],
       }),
-    written: async (count: number) =>
-      (await writes.until(({ length }) => length >= count, AbortSignal.timeout(30_000))).map(
-        ({ body }) => body.status.state,
-      ),
+    /** "name state" of each write, once there are so many. */
+    written: async (count: number) => {
+      const all = await writes.until(({ length }) => length >= count, AbortSignal.timeout(30_000));
+      return all.map(({ body }) => `${body.metadata.name} ${body.status.state}`);
+    },
     first: () => writes.value?.[0],
     async [Symbol.asyncDispose]() {
       stop.abort();
@@ -70,46 +74,44 @@ async function startFake(...answers: number[]) {
   };
 }
 
-const objectsWith = (uid: string, status?: object) =>
-  new Map([
-    [
-      "gloo-mesh/vm",
-      {
-        apiVersion: "networking.mesh.gloo.solo.io/v1",
-        kind: "VirtualMesh",
-        metadata: { namespace: "gloo-mesh", name: "vm", uid },
-        ...(status && { status }),
-      },
-    ],
-  ]);
+const object = (name: string, uid: string, status?: object): [string, KubeObject] => [
+  `gloo-mesh/${name}`,
+  {
+    apiVersion: "networking.mesh.gloo.solo.io/v1",
+    kind: "VirtualMesh",
+    metadata: { namespace: "gloo-mesh", name, uid },
+    ...(status && { status }),
+  },
+];
 
 test("kubernetes status - is written to its subresource, for this very object, and only when it changed", async () => {
   await using fake = await startFake();
-  fake.objects.set(objectsWith("one", { state: "PENDING" }));
-  fake.say("vm", "PENDING");
-  fake.say("absent", "FAILED");
-  fake.say("vm", "ACCEPTED");
-  await fake.written(1);
-  fake.say("vm", "ACCEPTED");
-  fake.objects.set(objectsWith("one", { state: "ACCEPTED" }));
-  fake.say("vm", "INVALID");
-  assert.deepEqual(await fake.written(2), ["ACCEPTED", "INVALID"]);
+  fake.objects.set(new Map([object("vm", "one", { state: "PENDING" }), object("other", "two")]));
+  // Written one after the other, so a write of the second says that the first was passed over.
+  fake.say({ vm: "PENDING", absent: "FAILED", other: "A" });
+  assert.deepEqual(await fake.written(1), ["other A"]);
+  fake.say({ vm: "ACCEPTED", other: "A" });
+  await fake.written(2);
+  fake.say({ vm: "ACCEPTED", other: "B" });
+  assert.deepEqual(await fake.written(3), ["other A", "vm ACCEPTED", "other B"]);
   const { url, body } = fake.first() ?? {};
   assert.equal(
     url,
-    "/apis/networking.mesh.gloo.solo.io/v1/namespaces/gloo-mesh/virtualmeshes/vm/status" +
+    "/apis/networking.mesh.gloo.solo.io/v1/namespaces/gloo-mesh/virtualmeshes/other/status" +
       "?fieldManager=enterprise-networking&force=true",
   );
-  assert.deepEqual(body?.metadata, { name: "vm", uid: "one", namespace: "gloo-mesh" });
+  assert.deepEqual(body?.metadata, { name: "other", uid: "two", namespace: "gloo-mesh" });
 });
 
-test("kubernetes status - a failed write is repeated, and an object made anew gets its status at once", async () => {
-  await using fake = await startFake(500, 200, 409);
-  fake.objects.set(objectsWith("one"));
-  fake.say("vm", "ACCEPTED");
-  assert.deepEqual(await fake.written(2), ["ACCEPTED", "ACCEPTED"]);
-  fake.say("vm", "FAILED");
-  await fake.written(3);
-  fake.objects.set(objectsWith("two"));
-  assert.deepEqual(await fake.written(4), ["ACCEPTED", "ACCEPTED", "FAILED", "FAILED"]);
+test("kubernetes status - a failed write is repeated and holds up no other; an object made anew gets its status", async () => {
+  await using fake = await startFake(200, 500, 200, 200, 409);
+  fake.objects.set(new Map([object("vm", "one"), object("other", "two")]));
+  fake.say({ other: "A" });
+  await fake.written(1);
+  fake.say({ vm: "ACCEPTED", other: "B" });
+  assert.deepEqual(await fake.written(4), ["other A", "vm ACCEPTED", "other B", "vm ACCEPTED"]);
+  fake.say({ vm: "FAILED", other: "B" });
+  await fake.written(5);
+  fake.objects.set(new Map([object("vm", "three"), object("other", "two")]));
+  assert.deepEqual((await fake.written(6)).slice(4), ["vm FAILED", "vm FAILED"]);
 });

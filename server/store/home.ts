@@ -1,5 +1,4 @@
 import type { Clock, Random } from "../../common/runtime/clock.ts";
-import { MeshError } from "../../common/runtime/errors.ts";
 import type { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import type { Task } from "../../common/runtime/tasks.ts";
@@ -22,30 +21,15 @@ export interface HomeContext {
   readonly log: Log;
 }
 
-type HomeConfig = Pick<
-  ServerConfig,
-  "sourceDir" | "sourcePollMs" | "sourceKubeconfig" | "sourceInCluster" | "sourceNamespace"
->;
+type HomeConfig = Pick<ServerConfig, "sourceDir" | "sourcePollMs" | "sourceKubeconfig" | "sourceNamespace">;
 
-/** Throws `config_invalid` unless exactly one source is named, and for a kubeconfig that cannot be read. */
+/** Opens the home that the configuration names; see `checkServerConfig`. Throws for a kubeconfig that cannot be read. */
 export async function openHome(config: HomeConfig, context: HomeContext): Promise<Home> {
-  const { sourceDir, sourcePollMs, sourceKubeconfig, sourceInCluster, sourceNamespace: namespace } = config;
-  const given = [sourceDir, sourceKubeconfig, sourceInCluster || undefined].filter((each) => each !== undefined);
-  if (given.length !== 1) {
-    const flags = "--source-dir, --source-kubeconfig and --source-in-cluster";
-    throw new MeshError("config_invalid", `${given.length} of ${flags} are given, must be exactly one`, {
-      hint: "it says where the VirtualMesh, Mesh and KubernetesCluster resources are",
-    });
-  }
+  const { sourceDir, sourcePollMs, sourceKubeconfig, sourceNamespace: namespace } = config;
   if (sourceDir === undefined) {
     // Loaded only where it is used: the Kubernetes client costs tens of MiB.
     const { kubernetesHome } = await import("./kubernetes-home.ts");
     return kubernetesHome({ kubeconfigFile: sourceKubeconfig, namespace }, context);
-  }
-  if (namespace !== undefined) {
-    throw new MeshError("config_invalid", `--source-namespace ${namespace} is given with --source-dir`, {
-      hint: "a directory has no namespaces: its resources name their own",
-    });
   }
   const { clock, log } = context;
   const directory = new SourceDirectory({ path: sourceDir, clock, log, pollMs: sourcePollMs });

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { test } from "node:test";
-import { z } from "zod";
+import * as z from "zod";
 import { temporaryFolder } from "../harness/folder.ts";
 
 const BENCH = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));

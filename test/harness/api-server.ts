@@ -17,6 +17,8 @@ import { eventually } from "./wait.ts";
 /** What `startApiServer` needs, for `skipWithout`. */
 export const API_SERVER_TOOLS = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"] as const;
 
+type Tools = Readonly<Record<(typeof API_SERVER_TOOLS)[number], string>>;
+
 export interface TokenRequest {
   readonly namespace: string;
   readonly serviceAccount: string;
@@ -57,7 +59,7 @@ export async function startApiServer(): Promise<ApiServer> {
     stack.use(await startControllerManager(tools["kube-controller-manager"], plan)),
   ];
   await untilControllersWork(tools.kubectl, plan);
-  return new ApiServer(tools.kubectl, plan, processes, stack.move());
+  return new ApiServer(tools, plan, processes, stack.move());
 }
 
 async function untilControllersWork(kubectl: string, { kubeconfig }: ApiServerPlan): Promise<void> {
@@ -77,13 +79,15 @@ export class ApiServer implements AsyncDisposable {
   readonly adminToken: string;
   /** Path of a kubeconfig for that administrator. */
   readonly kubeconfig: string;
-  /** etcd, kube-apiserver, kube-controller-manager. */
+  /** etcd, kube-apiserver as it was started first, kube-controller-manager. */
   readonly processes: readonly RunningProcess[];
-  readonly #kubectl: string;
+  readonly #tools: Tools;
+  readonly #plan: ApiServerPlan;
+  #apiServer: RunningProcess | undefined;
   readonly #resources: AsyncDisposableStack;
 
   constructor(
-    kubectl: string,
+    tools: Tools,
     plan: ApiServerPlan,
     processes: readonly RunningProcess[],
     resources: AsyncDisposableStack,
@@ -93,14 +97,22 @@ export class ApiServer implements AsyncDisposable {
     this.adminToken = plan.adminToken;
     this.kubeconfig = plan.kubeconfig;
     this.processes = processes;
-    this.#kubectl = kubectl;
+    this.#apiServer = processes[1];
+    this.#tools = tools;
+    this.#plan = plan;
     this.#resources = resources;
+  }
+
+  /** Kills kube-apiserver and starts it again at the same address; its store stays. Resolves when it serves. */
+  async restart(): Promise<void> {
+    await this.#apiServer?.stop();
+    this.#apiServer = this.#resources.use(await startKubeApiServer(this.#tools["kube-apiserver"], this.#plan));
   }
 
   /** Runs kubectl as administrator and returns its standard output. */
   kubectl(args: readonly string[], stdin?: string): Promise<string> {
     const options = stdin === undefined ? {} : { stdin };
-    return runCommand(this.#kubectl, ["--kubeconfig", this.kubeconfig, ...args], options);
+    return runCommand(this.#tools.kubectl, ["--kubeconfig", this.kubeconfig, ...args], options);
   }
 
   /** Server-side apply of these objects: the controllers may make the same one (account `default`) in the same instant. */

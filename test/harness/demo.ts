@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { z } from "zod";
+import * as z from "zod";
 import { planAddresses } from "../../demo/ports.ts";
 import { enterReaped, leaveReaped } from "./reaper.ts";
 import { eventually } from "./wait.ts";

@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ResourceOutcome } from "../../proto/gen/relay/v1/relay.ts";
+import { digestOf, ISSUED_CERTIFICATE, keyOf, nameOf, wireResource } from "../../common/session/resource-set.ts";
+import { PushMachine } from "./push-machine.ts";
+
+test("push machine - an agent is believed of what was pushed to it, and of nothing else that it names", () => {
+  const machine = new PushMachine(ISSUED_CERTIFICATE);
+  const wanted = wireResource({ namespace: "gloo-mesh", name: "wanted" }, Buffer.from("content"));
+  machine.want({ resources: new Map([[keyOf(wanted.name), wanted]]), removals: new Set() });
+  machine.begin(Buffer.alloc(0));
+  const push = machine.next(0);
+  assert.ok(push);
+  const invented = Array.from({ length: 100 }, (_, index) => keyOf({ namespace: "evil", name: `${index}` }));
+  const refusal = { outcome: ResourceOutcome.RESOURCE_OUTCOME_REJECTED, code: "", message: "", retriable: true };
+  machine.result(
+    {
+      ...{ type: push.type, id: push.id, wantWholeSet: false },
+      results: invented.map((key) => ({ ...refusal, name: nameOf(key), heldVersion: Buffer.alloc(32, 1) })),
+      held: digestOf(new Map([...invented, keyOf(wanted.name)].map((key) => [key, "01".repeat(32)]))),
+    },
+    0,
+  );
+  assert.equal(machine.held, undefined);
+  assert.equal(machine.parked.size, 0);
+
+  const whole = machine.next(0);
+  assert.equal(whole?.base.length, 0, "the whole set is sent anew");
+  machine.result({ type: push.type, id: whole.id, wantWholeSet: false, results: [], held: Buffer.alloc(32) }, 0);
+  assert.equal(machine.next(1_000), undefined, "and not for ever");
+  assert.equal(machine.next(machine.retryAtMs() ?? 0)?.base.length, 0);
+});
