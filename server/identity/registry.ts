@@ -73,7 +73,9 @@ export class ClusterRegistry {
     const { clock, log, store } = this.#deps;
     checkName(name, "cluster");
     if (ttlMs < 0 || ttlMs > MAX_TOKEN_TTL_MS) {
-      throw new MeshError("invalid_argument", `token life of ${ttlMs / 1000} s, at most ${MAX_TOKEN_TTL_MS / 1000} s`);
+      throw new MeshError("invalid_argument", `token life of ${ttlMs / 1000} s, at most ${MAX_TOKEN_TTL_MS / 1000} s`, {
+        hint: "give --token-ttl of at most 24h",
+      });
     }
     const made = makeJoinToken();
     const expiresAtMs = clock.now() + (ttlMs || DEFAULT_TOKEN_TTL_MS);
@@ -87,7 +89,11 @@ export class ClusterRegistry {
   async revoke(name: string): Promise<boolean> {
     const { log, store } = this.#deps;
     await store.update(name, (record) => {
-      if (!record) throw new MeshError("not_found", `cluster ${name} is not registered`);
+      if (!record) {
+        throw new MeshError("not_found", `cluster ${name} is not registered`, {
+          hint: "see which are: meshctl cluster list",
+        });
+      }
       return revoked(record);
     });
     const closed = [...this.#listeners].map((listener) => listener(name)).includes(true);

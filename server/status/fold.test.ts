@@ -65,6 +65,19 @@ const BOTH = [
 ];
 
 describe("foldStatus", () => {
+  it("status - RenewalReady tells how long the mesh lives without Vault, and why a renewal fails", () => {
+    const soon = reportOf(1, { state: FINISHED, rootSha256: ROOT, notAfter: new Date("2026-02-01T00:00:00Z") });
+    const late = { state: FINISHED, rootSha256: ROOT, notAfter: new Date("2026-03-01T00:00:00Z") };
+    const runway = "without vault the mesh lives until 2026-02-01T00:00:00.000Z (cluster-1)";
+    const sound = condition(statusOf([soon, reportOf(2, late)]), "RenewalReady");
+    assert.deepEqual([sound.status, sound.reason, sound.message], ["True", "Renewable", runway]);
+    const error = { code: "vault_sealed", message: "vault is sealed", hint: "" };
+    const failing = condition(statusOf([soon, reportOf(2, { ...late, error })]), "RenewalReady");
+    assert.deepEqual([failing.status, failing.reason], ["False", "RenewalFailing"]);
+    assert.match(failing.message, /^cluster cluster-2, pod istiod-2: vault_sealed: vault is sealed; without vault/);
+    assert.equal(condition(statusOf([reportOf(1), reportOf(2)]), "RenewalReady").status, "Unknown");
+  });
+
   it("status - all issued under one root is Ready, and the first root is pinned", () => {
     const status = statusOf(BOTH);
     assert.deepEqual([status.state, status.observedGeneration, status.errors], ["ACCEPTED", 1, undefined]);
@@ -86,6 +99,7 @@ describe("foldStatus", () => {
           `root ${ROOT.toString("hex")}, proved first in cluster-2, in cluster-1, cluster-2`,
         ],
         ["Ready", "True", "Issued", "2 of 2 meshes issued, 1 seen to sign"],
+        ["RenewalReady", "Unknown", "NothingIssued", "no certificate is in force yet"],
       ],
     );
   });

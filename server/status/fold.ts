@@ -5,6 +5,7 @@ import type { AcceptedIntent, ConditionFact, MeshVerdict, Verdict } from "../int
 import { stampConditions } from "./conditions.ts";
 import { notActedOn } from "./not-acted-on.ts";
 import { faultsOf, isIssued, isProved, warningsOf, type CertificateReport } from "./report.ts";
+import { renewalFact } from "./renewal.ts";
 import { otherRoots, pinRoot, sharedRootCondition, type RootPin } from "./shared-root.ts";
 
 /** What the status of one VirtualMesh is made of. */
@@ -130,7 +131,13 @@ function certificateFacts(
             message: shortened.join("; "),
           },
         ];
-  return [appliedFact(reports, generation), sharedRoot, readyFact(verdict, reports, sharedRoot), ...lifetime];
+  return [
+    appliedFact(reports, generation),
+    sharedRoot,
+    readyFact(verdict, reports, sharedRoot),
+    renewalFact(reports, generation),
+    ...lifetime,
+  ];
 }
 
 function appliedFact(reports: readonly CertificateReport[], generation: number): ConditionFact {
