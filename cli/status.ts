@@ -108,9 +108,8 @@ function clusterRows({ cluster, mesh, connected, applied, certificate }: Cluster
 }
 
 function replicaCells(replica: ReplicaStatus): Cell[] {
-  const { podName, podNamespace, state, serial, rootSha256, error, evidence } = replica;
+  const { podName, podNamespace, state, serial, rootSha256 } = replica;
   const name = certificateStateToJSON(state).replace("CERTIFICATE_STATE_", "");
-  const finished = state === CertificateState.CERTIFICATE_STATE_FINISHED;
   return [
     formatName({ name: podName, namespace: podNamespace }),
     { text: name, style: STATE_STYLES[state] ?? "yellow" },
@@ -118,8 +117,14 @@ function replicaCells(replica: ReplicaStatus): Cell[] {
     rootSha256.toString("hex").slice(0, 12),
     formatTime(replica.notAfter),
     formatTime(replica.renewAt),
-    error ? `${error.code}: ${error.message}` : finished ? "" : evidence,
+    problemOf(replica),
   ];
+}
+
+function problemOf({ state, error, evidence, connected }: ReplicaStatus): string {
+  if (error) return `${error.code}: ${error.message}`;
+  if (!connected) return "the istiod-agent is away: nobody renews this certificate";
+  return state === CertificateState.CERTIFICATE_STATE_FINISHED ? "" : evidence;
 }
 
 const STATE_STYLES: Partial<Record<CertificateState, "green" | "red">> = {

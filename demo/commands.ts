@@ -2,14 +2,16 @@ import { join } from "node:path";
 import { formatHostPort } from "../common/runtime/settings.ts";
 import { opensslVerify } from "./checks.ts";
 import type { Cluster } from "./cluster.ts";
+import { findProgram } from "./vault.ts";
 
-/** Commands with which the user can look for himself, in the order to try them. They work as printed. */
+/** Commands with which the user can look for himself, in the order to try them. They work as printed, in this folder. */
 export function commandsFor(clusters: readonly Cluster[], admin: string): string[] {
   const [first] = clusters;
   const last = clusters.at(-1);
   if (!first || !last) return [];
   const [here, there] = [first.directories.cacerts, last.directories.cacerts];
-  return [
+  const commands = [
+    `node_modules/.bin/node dist/meshctl.js status --server ${admin}`,
     `openssl x509 -in ${join(here, "ca-cert.pem")} -noout -text`,
     `openssl ${opensslVerify(here).join(" ")}`,
     `cmp ${join(here, "root-cert.pem")} ${join(there, "root-cert.pem")} && echo one root`,
@@ -19,6 +21,7 @@ export function commandsFor(clusters: readonly Cluster[], admin: string): string
     replicasByBuf(first),
     replicasByGrpcurl(first),
   ];
+  return findProgram("grpcurl") ? commands : commands.filter((command) => !command.startsWith("grpcurl "));
 }
 
 function replicasByBuf({ files, istiodListen, tokens }: Cluster): string {

@@ -18,7 +18,8 @@ export function report(setting: Setting, view: MeshView, checks: readonly Check[
     server.admin,
   );
   output.section("Look for yourself", commands);
-  output.line(`edit ${workspace.source}/virtual-mesh.yaml (another ttlDays or caPath, or without csrPath) and watch`);
+  output.line(`edit ${workspace.source}/virtual-mesh.yaml and watch: another caPath, or no csrPath,`);
+  output.line("or below shared: a line intermediateCertOptions: { ttlDays: 20 }");
   output.line("Ctrl-C ends the demo\n");
 }
 

@@ -12,6 +12,8 @@ import { applyVaultSetup, planVaultSetup, type VaultAccess, type VaultRoot } fro
 import { secretDirectory, type Workspace } from "./workspace.ts";
 import type { TokenReviewServer } from "./token-review.ts";
 
+const YOUR_VAULT_MS = 5_000;
+
 /** Where the demo's Vaults come from. */
 export type VaultSource =
   | { readonly kind: "yours"; readonly address: string; readonly tokenFile: string }
@@ -65,7 +67,9 @@ export async function openVault(
 ): Promise<VaultAccess> {
   if (source.kind === "yours") {
     const access = { address: source.address, token: (await readFile(source.tokenFile, "utf8")).trim(), signal };
-    await untilOk(`${access.address}/v1/sys/health`, `vault at ${access.address}`, signal);
+    // It runs already: to wait for it as long as for everything would only hide that it is not there.
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(YOUR_VAULT_MS)]);
+    await untilOk(`${access.address}/v1/sys/health`, `vault at ${access.address}`, patience);
     return access;
   }
   const listen = `127.0.0.1:${await freePort()}`;

@@ -43,12 +43,16 @@ interface StatusFields {
   readonly observedGeneration?: number;
 }
 
-/** The view of the one VirtualMesh of the demo; undefined while the server knows none. */
+/**
+ * The view of the one VirtualMesh of the demo; undefined while the server knows none. The server lists a file that is no
+ * YAML before the VirtualMesh that stays in force: the view has the state of the one and the clusters of the other.
+ */
 export function viewOf({ virtualMeshes }: WatchStatusResponse): MeshView | undefined {
   const [virtualMesh] = virtualMeshes;
   if (!virtualMesh) return undefined;
   const { state = "PENDING", errors = [], observedGeneration = 0 } = (virtualMesh.status ?? {}) as StatusFields;
-  const clusters = virtualMesh.clusters.map(({ cluster, mesh, connected, applied, certificate }) => {
+  const inForce = virtualMeshes.find((one) => one.clusters.length > 0) ?? virtualMesh;
+  const clusters = inForce.clusters.map(({ cluster, mesh, connected, applied, certificate }) => {
     const replicas = certificate?.replicas ?? [];
     const replica = replicas.find((one) => one.connected) ?? replicas[0];
     return { cluster, mesh: mesh?.name ?? "", connected, applied, ...replicaView(replica) };

@@ -10,7 +10,8 @@ const EXTERNAL = ["@grpc/reflection", "grpc-health-check", "@grpc/proto-loader"]
 const GRPC_FILES = "grpc-js";
 
 const BANNER =
-  "if(+process.versions.node.split('.')[0]<24){console.error('error: Node 24 or newer is needed, this is '+process.version);process.exit(2)}" +
+  "if(+process.versions.node.split('.')[0]<24){console.error('error: Node 24 or newer is needed, this is '+process.version+" +
+  "'\\nhint: npm ci has installed one: export PATH=\"$PWD/node_modules/.bin:$PATH\"');process.exit(2)}" +
   "import{createRequire as _createRequire}from'node:module';const require=_createRequire(import.meta.url);" +
   `const __dirname=import.meta.dirname+'/${GRPC_FILES}/build/src';`;
 

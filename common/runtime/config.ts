@@ -84,14 +84,20 @@ function pick(option: Option, flag: unknown, env: Readonly<Record<string, string
 
 function reason(issue: z.core.$ZodIssue, value: unknown): string {
   if (value === undefined) return "is required";
-  return issue.message.charAt(0).toLowerCase() + issue.message.slice(1);
+  return lowerFirst(issue.message);
 }
+
+const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
 
 function readConfigFile(path: string, options: Options, faults: string[]): ConfigFile {
   const lines = new LineCounter();
-  const document = parseDocument(readText(path), { lineCounter: lines });
-  for (const error of document.errors) faults.push(`${path}:${lines.linePos(error.pos[0]).line}: ${firstLine(error)}`);
-  if (document.errors.length > 0) return noFile;
+  const document = parseDocument(readText(path), { lineCounter: lines, prettyErrors: false });
+  // What a file that cannot be read leaves open is no fault of its own.
+  if (document.errors.length > 0) {
+    throw invalidConfig(
+      document.errors.map(({ pos, message }) => `${path}:${lines.linePos(pos[0]).line}: ${lowerFirst(message)}`),
+    );
+  }
   const values = new Map<string, { value: unknown; origin: string }>();
   const known = Object.values(options).map((option) => option.path);
   const visit = (node: unknown, prefix: string): void => {
@@ -122,8 +128,6 @@ function toJs(node: unknown): unknown {
     ? (node as { toJSON(): unknown }).toJSON()
     : node;
 }
-
-const firstLine = (error: Error): string => error.message.split("\n", 1)[0] ?? "";
 
 /** "; did you mean x?" for the closest of `known` within two edits, else nothing. */
 export function didYouMean(name: string, known: readonly string[]): string {

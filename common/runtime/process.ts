@@ -124,7 +124,8 @@ const attributeOf = (option: Option): string => toCommander(option).attributeNam
 function toCommander(option: Option): CommanderOption {
   const flags = option.argument ? `${flagOf(option)} <${option.argument}>` : flagOf(option);
   const fallback = defaultOf(option);
-  const value = fallback === undefined ? "" : `; default ${describeDefault(fallback)}`;
+  const required = option.schema.safeParse(undefined).success ? "" : "; required";
+  const value = fallback === undefined ? required : `; default ${describeDefault(fallback)}`;
   const result = new CommanderOption(flags, `${option.help} (env ${envOf(option)}${value})`);
   if (option.repeated) {
     result.argParser((text: string, previous?: string[]) => [...(previous ?? []), text]);
@@ -145,6 +146,7 @@ export async function runProgram(name: string, description: string, commands: re
   const root = new Command(name).description(description).version(VERSION, "--version");
   root.showHelpAfterError("(run with --help for usage)").showSuggestionAfterError().exitOverride();
   for (const each of commands) each.register(root, name);
+  describeGroups(root);
   process.once("unhandledRejection", (error) => {
     reportAndSet(error, EXIT.failed);
     process.exit();
@@ -154,6 +156,13 @@ export async function runProgram(name: string, description: string, commands: re
   } catch (error) {
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     else reportAndSet(error, exitCodeOf(error));
+  }
+}
+
+/** A group of commands, which has no description of its own, is described by what is in it. */
+function describeGroups({ commands }: Command): void {
+  for (const group of commands.filter((each) => each.description() === "")) {
+    group.description(group.commands.map((each) => each.name()).join(", "));
   }
 }
 

@@ -110,7 +110,7 @@ async function prove(order: IssueOrder, vault: VaultSession, evidence: Evidence)
     throw new MeshError(
       "ca_other_root",
       `the ca of ${caPath} at ${server} ends in root ${ca.facts.rootSha256}, want ${wanted}`,
-      { hint: "give this cluster's vault a ca of the shared root, or rotate the root everywhere" },
+      { hint: "give this cluster's vault a ca of the shared root; another root is never rolled out" },
     );
   }
   return ca;

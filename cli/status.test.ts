@@ -1,0 +1,21 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { VirtualMeshStatus } from "../proto/gen/admin/v1/admin.ts";
+import { CertificateState, type ReplicaStatus } from "../proto/gen/certificates/v1/certificates.ts";
+import { formatStatus } from "./status.ts";
+
+const ISSUED = { podName: "istiod-1", state: CertificateState.CERTIFICATE_STATE_ISSUED, evidence: "not asked yet" };
+
+function lineOf(replica: Partial<ReplicaStatus>): string {
+  const clusters = [{ cluster: "cluster-1", certificate: { replicas: [{ ...ISSUED, ...replica }] } }];
+  const text = formatStatus({ virtualMeshes: [VirtualMeshStatus.fromPartial({ clusters })], sourceProblems: [] });
+  return text.split("\n").at(-1) ?? "";
+}
+
+test("meshctl status - an istiod is shown with its fault, else that its agent is away, else what is not proved", () => {
+  const error = { code: "vault_denied", message: "no", hint: "" };
+  assert.match(lineOf({ connected: false, error }), /vault_denied: no$/);
+  assert.match(lineOf({ connected: false }), /the istiod-agent is away: nobody renews this certificate$/);
+  assert.match(lineOf({ connected: true }), /not asked yet$/);
+  assert.match(lineOf({ connected: true, state: CertificateState.CERTIFICATE_STATE_FINISHED }), / -\s*$/);
+});
