@@ -38,7 +38,14 @@ export async function openParts({ config, directory, clock, log }: PartsOptions)
   const home = await openHome(config, { clock, random: Math.random, log });
   const intents = new IntentBook();
   const reports = new StatusBook();
-  const status = await StatusRoom.open({ directory, intents, reports, clock, log });
+  const status = await StatusRoom.open({
+    directory,
+    intents,
+    reports,
+    isRevoked: (cluster) => registry.get(cluster)?.state === "REVOKED",
+    clock,
+    log,
+  });
   const reconciler = await Reconciler.open({ directory, intents, log });
   const notReady = (): string[] => (reconciler.reconciled.value ? [] : ["the sources have not been read yet"]);
   const hub = new Hub({
@@ -56,7 +63,10 @@ export async function openParts({ config, directory, clock, log }: PartsOptions)
       });
     },
   });
-  registry.onRevoked((cluster) => hub.close(cluster, revoked(cluster)));
+  registry.onRevoked((cluster) => {
+    status.touch();
+    return hub.close(cluster, revoked(cluster));
+  });
   const admin: AdminSources = {
     watchStatus: (until) => status.statuses.watch(until),
     listSessions: () => hub.sessions(),

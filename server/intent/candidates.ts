@@ -24,17 +24,34 @@ export function candidatesOf(
   previous: ReadonlyMap<string, AcceptedIntent>,
 ): readonly Candidate[] {
   const present = new Map(snapshot.virtualMeshes.map((virtualMesh) => [refKey(nameOf(virtualMesh)), virtualMesh]));
-  const broken = snapshot.problems.flatMap(({ resource }) => (resource?.kind === "VirtualMesh" ? [resource] : []));
   const earlier = [...previous.values()].map(({ ref }) => ref);
-  const refs = [...[...present.values()].map(nameOf), ...broken, ...earlier];
+  const broken = brokenMeshes(snapshot, earlier);
+  const refs = [...[...present.values()].map(nameOf), ...broken.map(({ ref }) => ref), ...earlier];
   const byKey = new Map(refs.map(({ namespace, name }) => [refKey({ namespace, name }), { namespace, name }]));
   return [...byKey]
     .map(([key, ref]): Entry => ({ key, ref, virtualMesh: present.get(key), previous: previous.get(key) }))
     .sort(byPrecedence)
     .map((entry) => {
-      const judged = judgeSource(entry, snapshot);
+      const judged = judgeSource(entry, snapshot, broken);
       return { ref: entry.ref, ...judged, generation: generationOf(entry, judged.outcome), previous: entry.previous };
     });
+}
+
+/** A problem of a VirtualMesh that could be read so far that its name is known. */
+interface BrokenMesh {
+  readonly ref: NamespacedName;
+  readonly problem: Problem;
+}
+
+/** Broken text may end before its namespace: then the one VirtualMesh in force that has the name is meant. */
+function brokenMeshes({ problems }: IntentSnapshot, earlier: readonly NamespacedName[]): BrokenMesh[] {
+  return problems.flatMap((problem): BrokenMesh[] => {
+    const { resource } = problem;
+    if (resource?.kind !== "VirtualMesh") return [];
+    const namesakes = earlier.filter(({ name }) => name === resource.name);
+    const [meant] = resource.namespace === "" && namesakes.length === 1 ? namesakes : [resource];
+    return meant ? [{ ref: { namespace: meant.namespace, name: meant.name }, problem }] : [];
+  });
 }
 
 interface Entry {
@@ -61,9 +78,10 @@ function generationOf({ virtualMesh, previous }: Entry, outcome: Outcome): numbe
 function judgeSource(
   { key, virtualMesh }: Entry,
   snapshot: IntentSnapshot,
+  broken: readonly BrokenMesh[],
 ): Pick<Candidate, "outcome" | "errors" | "spec"> {
-  const own = snapshot.problems.filter(({ resource }) => resource?.kind === "VirtualMesh" && refKey(resource) === key);
-  if (own.length > 0) return { outcome: "refused", errors: own.map(formatProblem) };
+  const own = broken.filter(({ ref }) => refKey(ref) === key);
+  if (own.length > 0) return { outcome: "refused", errors: own.map(({ problem }) => formatProblem(problem)) };
   if (!virtualMesh) {
     const unreadable = snapshot.problems.filter(({ resource }) => resource === undefined);
     return { outcome: "missing", errors: unreadable.map(formatProblem) };

@@ -103,3 +103,16 @@ test("reconciler - a cluster may have a name that every object has", async (t) =
     await directory.close();
   }
 });
+
+test("reconciler - text that breaks before its namespace is a fault of the VirtualMesh in force, not of another", async (t) => {
+  const { directory, reconciler } = await open(scratchDirectory(t));
+  await reconciler.reconcile(sources());
+  await reconciler.reconcile(sources(() => "kind: VirtualMesh\nmetadata:\n  name: virtual-mesh\n  : [\n"));
+  const verdicts = reconciler.reconciled.value?.verdicts;
+  assert.deepEqual([...(verdicts?.keys() ?? [])], ["gloo-mesh/virtual-mesh"]);
+  const verdict = verdicts?.get("gloo-mesh/virtual-mesh");
+  assert.ok(verdict);
+  assert.equal(verdict.outcome, "refused");
+  assert.match(verdict.errors.join(), /virtual-mesh\.yaml:5:1: flow sequence/);
+  await directory.close();
+});

@@ -65,6 +65,15 @@ const BOTH = [
 ];
 
 describe("foldStatus", () => {
+  it("status - a revoked cluster is said to be one, with the way back", () => {
+    const status = statusOf([
+      reportOf(1, { state: FINISHED, rootSha256: ROOT }),
+      { ...BOTH[1]!, applied: false, revoked: true },
+    ]);
+    assert.match(condition(status, "Applied").message, /1 of 2 clusters applied; waiting for cluster-2 \(revoked\)/);
+    assert.match(status.meshes?.[KEY(2)]?.warnings?.[0] ?? "", /meshctl cluster register cluster-2 --renew-token/);
+  });
+
   it("status - RenewalReady tells how long the mesh lives without Vault, and why a renewal fails", () => {
     const soon = reportOf(1, { state: FINISHED, rootSha256: ROOT, notAfter: new Date("2026-02-01T00:00:00Z") });
     const late = { state: FINISHED, rootSha256: ROOT, notAfter: new Date("2026-03-01T00:00:00Z") };

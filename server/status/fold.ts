@@ -143,8 +143,8 @@ function certificateFacts(
 function appliedFact(reports: readonly CertificateReport[], generation: number): ConditionFact {
   const clusters = new Set(reports.map(({ cluster }) => cluster));
   const waiting = reports.filter(({ applied }) => !applied);
-  const late = new Map(waiting.map(({ cluster, connected }) => [cluster, connected]));
-  const named = [...late].map(([cluster, connected]) => `${cluster} (${connected ? "in progress" : "not connected"})`);
+  const late = new Map(waiting.map((report) => [report.cluster, whyLate(report)]));
+  const named = [...late].map(([cluster, why]) => `${cluster} (${why})`);
   const count = `${clusters.size - late.size} of ${clusters.size} clusters applied`;
   return {
     type: "Applied",
@@ -153,6 +153,11 @@ function appliedFact(reports: readonly CertificateReport[], generation: number):
     reason: late.size === 0 ? "AllApplied" : "WaitingForClusters",
     message: late.size === 0 ? count : `${count}; waiting for ${named.join(", ")}`,
   };
+}
+
+function whyLate({ connected, revoked }: CertificateReport): string {
+  if (revoked) return "revoked";
+  return connected ? "in progress" : "not connected";
 }
 
 function readyFact(verdict: Verdict, reports: readonly CertificateReport[], sharedRoot: ConditionFact): ConditionFact {

@@ -14,6 +14,8 @@ export interface CertificateReport {
   readonly connected: boolean;
   /** The agent has stored the intent in force, or there is none to store. */
   readonly applied: boolean;
+  /** The cluster's identity was taken away: its agent gets nothing new. */
+  readonly revoked?: boolean;
   /** Why the agent refused the intent in force. */
   readonly rejected?: string;
   /** What the agent reported last; absent when it never did. */
@@ -62,12 +64,18 @@ export function faultsOf(report: CertificateReport): string[] {
 
 /** Remarks that are no failures. */
 export function warningsOf(report: CertificateReport): string[] {
-  const { cluster, certificate } = report;
+  const { cluster, certificate, revoked } = report;
   const remarks = speakingReplicas(report).flatMap(({ podName, warnings }) => {
     return warnings.map((warning) => `pod ${podName}: ${warning}`);
   });
   const detached = `the intent is gone from cluster ${cluster}, the certificate stays in force while istiod uses it`;
-  return certificate?.detached ? [`Detached: ${detached}`, ...remarks] : remarks;
+  return [
+    ...(revoked
+      ? [`cluster ${cluster} is revoked; to let it in: meshctl cluster register ${cluster} --renew-token`]
+      : []),
+    ...(certificate?.detached ? [`Detached: ${detached}`] : []),
+    ...remarks,
+  ];
 }
 
 /** How long an older certificate goes on, where there is one. */

@@ -36,6 +36,8 @@ export interface StatusRoomOptions {
   readonly directory: StateDirectory;
   readonly intents: IntentBook;
   readonly reports: StatusBook;
+  /** Whether the cluster's identity was taken away. */
+  readonly isRevoked: (cluster: string) => boolean;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -103,7 +105,9 @@ export class StatusRoom {
         name: verdict.ref,
         // Through JSON: the wire's Struct has no place for undefined.
         status: JSON.parse(JSON.stringify(status)) as Record<string, unknown>,
-        clusters: reports.map((report) => ({ ...report, certificate: report.certificate })),
+        clusters: reports.map(({ cluster, mesh, connected, applied, certificate }) => {
+          return { cluster, mesh, connected, applied, certificate };
+        }),
       });
     }
     const sourceProblems = [
@@ -131,11 +135,13 @@ export class StatusRoom {
       const certificate = this.#options.reports.get(cluster).find(({ name }) => name && keyOf(name) === key);
       const observed = certificate?.observedVersion.toString("hex");
       const rejected = hub.rejection(cluster, key);
+      const revoked = this.#options.isRevoked(cluster);
       return {
         cluster,
         mesh: { namespace: mesh.metadata.namespace ?? "", name: mesh.metadata.name },
         connected: hub.isConnected(cluster),
-        applied: wanted === undefined || (hub.acknowledged(cluster, key) ?? observed) === wanted,
+        revoked,
+        applied: !revoked && (wanted === undefined || (hub.acknowledged(cluster, key) ?? observed) === wanted),
         ...(rejected === undefined ? {} : { rejected }),
         ...(certificate ? { certificate } : {}),
       };

@@ -32,3 +32,11 @@ test("home - a kubeconfig that cannot be read is named", async () => {
   const message = /kubeconfig \/nonexistent\/kubeconfig cannot be read: ENOENT/;
   await assert.rejects(openHome(config, CONTEXT), { code: "config_invalid", message });
 });
+
+test("home - a source directory that is not there is named before anything is served", async () => {
+  const message = /source directory \/nonexistent\/source cannot be read/;
+  await assert.rejects(openHome({ ...NONE, sourceDir: "/nonexistent/source" }, CONTEXT), {
+    code: "config_invalid",
+    message,
+  });
+});

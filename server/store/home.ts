@@ -23,7 +23,7 @@ export interface HomeContext {
 
 type HomeConfig = Pick<ServerConfig, "sourceDir" | "sourcePollMs" | "sourceKubeconfig" | "sourceNamespace">;
 
-/** Opens the home that the configuration names; see `checkServerConfig`. Throws for a kubeconfig that cannot be read. */
+/** Opens the home that the configuration names; see `checkServerConfig`. Throws for one that cannot be read. */
 export async function openHome(config: HomeConfig, context: HomeContext): Promise<Home> {
   const { sourceDir, sourcePollMs, sourceKubeconfig, sourceNamespace: namespace } = config;
   if (sourceDir === undefined) {
@@ -33,5 +33,6 @@ export async function openHome(config: HomeConfig, context: HomeContext): Promis
   }
   const { clock, log } = context;
   const directory = new SourceDirectory({ path: sourceDir, clock, log, pollMs: sourcePollMs });
+  await directory.check();
   return { intents: directory.intents, tasks: () => ({ source: (stop) => directory.run(stop) }) };
 }

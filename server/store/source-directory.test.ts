@@ -65,12 +65,4 @@ describe("source directory", () => {
     );
     assert.match(faults[0]?.message ?? "", /4194305 bytes, at most 4194304/);
   });
-
-  test("source directory - a directory that is missing at the start ends the program", async () => {
-    const source = new SourceDirectory({ path: "/nonexistent/source", clock: systemClock, log: silentLog });
-    await assert.rejects(source.run(AbortSignal.timeout(30_000)), {
-      code: "config_invalid",
-      message: /\/nonexistent\/source/,
-    });
-  });
 });

@@ -60,9 +60,9 @@ export class SourceDirectory {
     this.#options = options;
   }
 
-  /** Throws `config_invalid` when the directory cannot be read at the start; later that is a fault in the snapshot. */
-  async run(signal: AbortSignal): Promise<void> {
-    const { path, clock, pollMs = 500 } = this.#options;
+  /** To be called before the start: throws `config_invalid` when the directory cannot be read. */
+  async check(): Promise<void> {
+    const { path } = this.#options;
     try {
       await readdir(path);
     } catch (cause) {
@@ -71,6 +71,11 @@ export class SourceDirectory {
         hint: "create the directory, or name another one",
       });
     }
+  }
+
+  /** Reads again and again until `signal` is aborted; a directory that cannot be read is a fault in the snapshot. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, pollMs = 500 } = this.#options;
     while (!signal.aborted) {
       this.#publish(await this.#scan());
       await clock.sleep(pollMs, signal).catch(() => undefined);
