@@ -4,12 +4,13 @@ import { CertificateState, IssuedCertificate, ReplicaStatus } from "../../proto/
 import { Latest } from "../../common/runtime/latest.ts";
 import { ManualClock } from "../../common/runtime/manual-clock.ts";
 import { LinkBook } from "./links.ts";
-import type { HeldCertificate } from "./orders.ts";
+import { orderVersion, type HeldCertificate } from "./orders.ts";
 import { leastAdvanced } from "./replica-status.ts";
 import type { PodIdentity } from "./token-reviewer.ts";
 
 const {
   CERTIFICATE_STATE_PENDING: PENDING,
+  CERTIFICATE_STATE_REQUESTED: REQUESTED,
   CERTIFICATE_STATE_ISSUED: ISSUED,
   CERTIFICATE_STATE_FINISHED: FINISHED,
   CERTIFICATE_STATE_FAILED: FAILED,
@@ -41,8 +42,30 @@ function open() {
   return { clock, held, book, status: () => book.statuses.value?.[0] };
 }
 
+/** What a pod says that follows the order of HELD. */
 const told = (state: CertificateState, notAfterMs = 0): ReplicaStatus =>
-  ReplicaStatus.fromPartial({ state, ...(notAfterMs > 0 ? { notAfter: new Date(notAfterMs) } : {}) });
+  ReplicaStatus.fromPartial({
+    state,
+    orderVersion: orderVersion(HELD.certificate),
+    ...(notAfterMs > 0 ? { notAfter: new Date(notAfterMs) } : {}),
+  });
+
+test("link book - a success under an earlier order counts as under way until the pod has taken the new one", () => {
+  const { book, held, status } = open();
+  const link = book.open(pod("1"));
+  link.report(told(FINISHED));
+  assert.equal(status()?.state, FINISHED);
+  const changed = {
+    ...HELD,
+    certificate: { ...HELD.certificate, hosts: ["spiffe://other"] },
+    version: Buffer.alloc(32, 8),
+  };
+  held.set([changed]);
+  link.report(told(FINISHED));
+  assert.deepEqual([status()?.observedVersion, status()?.state], [changed.version, REQUESTED]);
+  link.report({ ...told(FINISHED), orderVersion: orderVersion(changed.certificate) });
+  assert.equal(status()?.state, FINISHED);
+});
 
 test("link book - the state is the least advanced of the pods that are linked", () => {
   const { book, status } = open();

@@ -3,7 +3,7 @@ import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import { assignOrder, type Assignment, type HeldCertificate, type OrderContext } from "./orders.ts";
-import { acceptStatus, firstStatus, summarize } from "./replica-status.ts";
+import { acceptStatus, firstStatus, judgeByOrder, summarize } from "./replica-status.ts";
 import type { PodIdentity } from "./token-reviewer.ts";
 
 /** More pods than any cluster has istiods; beyond it the longest gone are forgotten, or newcomers refused. */
@@ -150,10 +150,10 @@ export class LinkBook {
   }
 
   #replicasOf(held: HeldCertificate | undefined): ReplicaStatus[] {
-    const mine = [...this.#replicas.values()].filter(({ pod }) => {
+    return [...this.#replicas.values()].flatMap(({ pod, status }) => {
       const assignment = this.assignment(pod);
-      return (assignment.kind === "order" ? assignment.held : undefined) === held;
+      if (assignment.kind === "none") return held === undefined ? [status] : [];
+      return assignment.held === held ? [judgeByOrder(status, assignment.order.version)] : [];
     });
-    return mine.map(({ status }) => status);
   }
 }

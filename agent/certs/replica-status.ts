@@ -45,6 +45,18 @@ export function summarize(
   return { name, observedVersion: version, state, replicas: [...replicas], detached, error: undefined };
 }
 
+/**
+ * What a pod's last words are worth for the order in force: a success that was told of an earlier order is one under way,
+ * until the pod has taken the new order and says what it means for its certificate.
+ */
+export function judgeByOrder(status: ReplicaStatus, version: Buffer): ReplicaStatus {
+  const isDone =
+    status.state === CertificateState.CERTIFICATE_STATE_ISSUED ||
+    status.state === CertificateState.CERTIFICATE_STATE_FINISHED;
+  if (!isDone || status.orderVersion.equals(version)) return status;
+  return { ...status, state: CertificateState.CERTIFICATE_STATE_REQUESTED };
+}
+
 /** From least to most advanced. */
 const ORDER: readonly CertificateState[] = [
   CertificateState.CERTIFICATE_STATE_FAILED,

@@ -141,7 +141,7 @@ export class StatusRoom {
         mesh: { namespace: mesh.metadata.namespace ?? "", name: mesh.metadata.name },
         connected: hub.isConnected(cluster),
         revoked,
-        applied: !revoked && (wanted === undefined || (hub.acknowledged(cluster, key) ?? observed) === wanted),
+        applied: !revoked && isApplied(wanted, [hub.acknowledged(cluster, key), observed]),
         ...(rejected === undefined ? {} : { rejected }),
         ...(certificate ? { certificate } : {}),
       };
@@ -155,4 +155,14 @@ export class StatusRoom {
     const reports = [...clusters].map((cluster) => [cluster, this.#options.reports.get(cluster).map(encode)] as const);
     await this.#document.write({ virtualMeshes: this.#previous, reports: Object.fromEntries(reports) });
   }
+}
+
+/**
+ * Whether a cluster holds what is wanted, by the versions that the session acknowledged and that the last report speaks of.
+ * Either may be unknown, not both; one that is known must be the wanted one: a report of an older intent says nothing yet.
+ */
+export function isApplied(wanted: string | undefined, known: readonly (string | undefined)[]): boolean {
+  if (wanted === undefined) return true;
+  const versions = known.filter((version) => version !== undefined);
+  return versions.length > 0 && versions.every((version) => version === wanted);
 }

@@ -121,14 +121,14 @@ test("istiod server - a status speaks for the token's pod alone, and its texts a
     podName: "istiod-of-somebody-else",
     podUid: "stolen",
     podNamespace: "kube-system",
-    state: CertificateState.CERTIFICATE_STATE_FINISHED,
+    state: CertificateState.CERTIFICATE_STATE_FAILED,
     evidence: "x".repeat(100_000),
     warnings: Array.from({ length: 1000 }, () => "remark"),
     connected: false,
   });
   const link = client.link(HELLO, { message: { $case: "status", value: lie } });
   const [status] = await agent.book.statuses.until(
-    ([summary]) => summary?.state === CertificateState.CERTIFICATE_STATE_FINISHED,
+    ([summary]) => summary?.state === CertificateState.CERTIFICATE_STATE_FAILED,
     AbortSignal.timeout(30_000),
   );
   const replica = status?.replicas[0];
