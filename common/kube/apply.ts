@@ -1,5 +1,4 @@
 import type { ObjectMeta } from "../api/meta.ts";
-import { MeshError } from "../runtime/errors.ts";
 import type { KubeClient, KubeRequest } from "./client.ts";
 import { describePlace, type KubeObject, resourcePath, type ResourceType } from "./resource-type.ts";
 
@@ -35,42 +34,6 @@ export async function apply(client: KubeClient, application: Application, signal
     body: { apiVersion, kind, metadata, ...fields },
   };
   return (await client.call(request, signal)) as KubeObject;
-}
-
-/** What must hold for an object to be deleted, beside its name. */
-export interface Deletion {
-  readonly type: ResourceType;
-  readonly metadata: Pick<ObjectMeta, "name" | "namespace" | "uid" | "resourceVersion">;
-}
-
-/**
- * Deletes the object of this uid and resourceVersion, as far as they are given. False when it is gone already. Throws
- * `conflict` when it is another one or was changed, and what `KubeClient.call` throws.
- */
-export async function deleteObject(
-  client: KubeClient,
-  { type, metadata }: Deletion,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const { uid, resourceVersion } = metadata;
-  const place = placeOf(metadata);
-  const preconditions = {
-    ...(uid === undefined ? {} : { uid }),
-    ...(resourceVersion === undefined ? {} : { resourceVersion }),
-  };
-  const request: KubeRequest = {
-    what: `delete ${describePlace(type, place)}`,
-    method: "DELETE",
-    path: resourcePath(type, place),
-    body: { apiVersion: "v1", kind: "DeleteOptions", preconditions },
-  };
-  try {
-    await client.call(request, signal);
-    return true;
-  } catch (thrown) {
-    if (MeshError.from(thrown).code === "not_found") return false;
-    throw thrown;
-  }
 }
 
 function placeOf({ name, namespace }: Pick<ObjectMeta, "name" | "namespace">, subresource?: "status") {

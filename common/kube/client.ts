@@ -7,7 +7,7 @@ import { PooledKubeConfig } from "./pooled-config.ts";
 export interface KubeRequest {
   /** Words for messages: "list virtualmeshes". */
   readonly what: string;
-  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH";
   /** As `resourcePath` gives it. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
