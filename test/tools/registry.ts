@@ -34,10 +34,7 @@ export interface SystemProgram {
 
 export type Tool = GoProgram | GoSources | SystemProgram;
 
-/**
- * What the suites may ask for. The modules declare more (kubelet, helm, ...): those are for the cluster suite, and are
- * added here by whoever starts them.
- */
+/** What the suites may ask for. */
 export const TOOLS = {
   etcd: { kind: "program", module: "kubernetes", package: "go.etcd.io/etcd/server/v3", installedAs: ["etcd"] },
   "kube-apiserver": {
@@ -58,7 +55,29 @@ export const TOOLS = {
     package: "k8s.io/kubernetes/cmd/kubectl",
     installedAs: ["kubectl"],
   },
+  "kube-scheduler": {
+    kind: "program",
+    module: "kubernetes",
+    package: "k8s.io/kubernetes/cmd/kube-scheduler",
+    installedAs: ["kube-scheduler"],
+  },
+  kubelet: {
+    kind: "program",
+    module: "kubernetes",
+    package: "k8s.io/kubernetes/cmd/kubelet",
+    installedAs: ["kubelet"],
+  },
+  "kube-proxy": {
+    kind: "program",
+    module: "kubernetes",
+    package: "k8s.io/kubernetes/cmd/kube-proxy",
+    installedAs: ["kube-proxy"],
+  },
   "pilot-discovery": { kind: "program", module: "kubernetes", package: "istio.io/istio/pilot/cmd/pilot-discovery" },
+  "pilot-agent": { kind: "program", module: "kubernetes", package: "istio.io/istio/pilot/cmd/pilot-agent" },
+  istioctl: { kind: "program", module: "kubernetes", package: "istio.io/istio/istioctl/cmd/istioctl" },
+  helm: { kind: "program", module: "kubernetes", package: "helm.sh/helm/v4/cmd/helm" },
+  coredns: { kind: "program", module: "kubernetes", package: "github.com/coredns/coredns" },
   /** Its folder is the import root of `security/v1alpha1/ca.proto`, Istio's own CreateCertificate. */
   "istio-api": {
     kind: "sources",
