@@ -42,7 +42,7 @@ export function summarize(
   replicas: readonly ReplicaStatus[],
 ): IssuedCertificateStatus {
   const state = leastAdvanced(replicas);
-  return { name, observedVersion: version, state, replicas: [...replicas], detached, error: undefined };
+  return { name, observedVersion: version, state, replicas: [...replicas], detached, error: undefined, podBounce: undefined };
 }
 
 /**

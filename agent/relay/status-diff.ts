@@ -21,6 +21,6 @@ export class StatusDiff {
     const removals: ResourceName[] = [...(before?.keys() ?? [])].filter((key) => !now.has(key)).map(nameOf);
     this.#sent = now;
     if (before && changed.length === 0 && removals.length === 0) return undefined;
-    return { certificates: changed, removals, whole: before === undefined };
+    return { certificates: changed, removals, whole: before === undefined, discovery: undefined };
   }
 }

@@ -17,6 +17,7 @@ export function intentFor(cluster: string, revision: number): WireResource {
     hosts: ["spiffe://cluster.local/ns/istio-system/sa/istiod-service-account"],
     options: { ttlDays: revision, keySizeBits: 4096, orgName: "Istio", secretRotationGracePeriodRatio: 0.1 },
     installation: { namespace: "istio-system", deployment: "istiod", serviceAccounts: ["istiod-service-account"] },
+    autoRestartPods: false,
     certificateAuthority: {
       $case: "vault",
       value: {

@@ -1,4 +1,4 @@
-import type { ObjectMeta, ObjectRef } from "./meta.ts";
+import type { Condition, ObjectMeta, ObjectRef } from "./meta.ts";
 import type { IntermediateCertificateAuthority, RotationState } from "./virtual-mesh.ts";
 
 export interface CommonCertOptions {
@@ -79,6 +79,8 @@ export interface IssuedCertificateResourceStatus {
   readonly appliedAgentCa?: IntermediateCertificateAuthority;
   readonly observedRotationState?: RotationState;
   readonly replicas?: readonly IssuedCertificateReplica[];
+  readonly detached?: boolean;
+  readonly conditions?: readonly Condition[];
 }
 
 /** What one istiod pod's agent holds. Times are RFC 3339. */
@@ -98,4 +100,25 @@ export interface IssuedCertificateReplica {
   readonly warnings?: readonly string[];
   readonly vaultServer?: string;
   readonly connected?: boolean;
+  readonly podNamespace?: string;
+  readonly orderVersion?: string;
+  readonly directory?: string;
+  /** Replica of the agent that holds or held the pod's stream. */
+  readonly agent?: string;
+}
+
+/** Asks the management server to sign; not used where the istiod-agent obtains its signature itself. */
+export interface CertificateRequest {
+  readonly apiVersion: "certificates.mesh.gloo.solo.io/v1";
+  readonly kind: "CertificateRequest";
+  readonly metadata: ObjectMeta;
+  readonly spec: { readonly certificateSigningRequest?: string };
+  readonly status?: {
+    readonly observedGeneration?: number;
+    readonly error?: string;
+    readonly state?: "PENDING" | "FINISHED" | "FAILED";
+    readonly signedCertificate?: string;
+    readonly signingRootCa?: string;
+    readonly certChain?: string;
+  };
 }

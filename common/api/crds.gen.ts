@@ -5,6 +5,32 @@ import type { ResourceDefinition } from "./resources.ts";
 export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
   {
     apiVersion: "certificates.mesh.gloo.solo.io/v1",
+    kind: "CertificateRequest",
+    plural: "certificaterequests",
+    schema: {
+      type: "object",
+      required: ["spec"],
+      properties: {
+        apiVersion: { type: "string" },
+        kind: { type: "string" },
+        metadata: { type: "object" },
+        spec: { type: "object", properties: { certificateSigningRequest: { type: "string", format: "byte" } } },
+        status: {
+          type: "object",
+          properties: {
+            observedGeneration: { type: "integer", format: "int64" },
+            error: { type: "string" },
+            state: { type: "string", enum: ["PENDING", "FINISHED", "FAILED"] },
+            signedCertificate: { type: "string", format: "byte" },
+            signingRootCa: { type: "string", format: "byte" },
+            certChain: { type: "string", format: "byte" },
+          },
+        },
+      },
+    },
+  },
+  {
+    apiVersion: "certificates.mesh.gloo.solo.io/v1",
     kind: "IssuedCertificate",
     plural: "issuedcertificates",
     schema: {
@@ -164,6 +190,112 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
                   warnings: { type: "array", items: { type: "string" } },
                   vaultServer: { type: "string" },
                   connected: { type: "boolean" },
+                  podNamespace: { type: "string" },
+                  orderVersion: { type: "string" },
+                  directory: { type: "string" },
+                  agent: { type: "string" },
+                },
+              },
+            },
+            detached: { type: "boolean" },
+            conditions: {
+              type: "array",
+              "x-kubernetes-list-type": "map",
+              "x-kubernetes-list-map-keys": ["type"],
+              items: {
+                type: "object",
+                required: ["type", "status", "lastTransitionTime", "reason", "message"],
+                properties: {
+                  type: { type: "string" },
+                  status: { type: "string", enum: ["True", "False", "Unknown"] },
+                  observedGeneration: { type: "integer", format: "int64" },
+                  lastTransitionTime: { type: "string", format: "date-time" },
+                  reason: { type: "string" },
+                  message: { type: "string" },
+                },
+              },
+            },
+          },
+        },
+      },
+    },
+  },
+  {
+    apiVersion: "certificates.mesh.gloo.solo.io/v1",
+    kind: "PodBounceDirective",
+    plural: "podbouncedirectives",
+    schema: {
+      type: "object",
+      required: ["spec"],
+      properties: {
+        apiVersion: { type: "string" },
+        kind: { type: "string" },
+        metadata: { type: "object" },
+        spec: {
+          type: "object",
+          properties: {
+            podsToBounce: {
+              type: "array",
+              items: {
+                type: "object",
+                properties: {
+                  namespace: { type: "string" },
+                  labels: { type: "object", additionalProperties: { type: "string" } },
+                  waitForReplicas: { type: "integer", format: "int64" },
+                  rootCertSync: {
+                    type: "object",
+                    properties: {
+                      secretRef: {
+                        type: "object",
+                        properties: { name: { type: "string" }, namespace: { type: "string" } },
+                      },
+                      secretKey: { type: "string" },
+                      configMapRef: {
+                        type: "object",
+                        properties: { name: { type: "string" }, namespace: { type: "string" } },
+                      },
+                      configMapKey: { type: "string" },
+                    },
+                  },
+                },
+              },
+            },
+            issuedCertificate: {
+              type: "object",
+              properties: { name: { type: "string" }, namespace: { type: "string" } },
+            },
+            rootSha256: { type: "string" },
+            restartRequestedAt: { type: "string", format: "date-time" },
+          },
+        },
+        status: {
+          type: "object",
+          properties: {
+            observedGeneration: { type: "integer", format: "int64" },
+            podsBounced: {
+              type: "array",
+              items: { type: "object", properties: { bouncedPods: { type: "array", items: { type: "string" } } } },
+            },
+            state: { type: "string", enum: ["PENDING", "BOUNCING_PODS", "FINISHED", "FAILED"] },
+            error: { type: "string" },
+            message: { type: "string" },
+            restarted: { type: "integer", format: "int64" },
+            remaining: { type: "integer", format: "int64" },
+            unmanaged: { type: "array", items: { type: "string" } },
+            conditions: {
+              type: "array",
+              "x-kubernetes-list-type": "map",
+              "x-kubernetes-list-map-keys": ["type"],
+              items: {
+                type: "object",
+                required: ["type", "status", "lastTransitionTime", "reason", "message"],
+                properties: {
+                  type: { type: "string" },
+                  status: { type: "string", enum: ["True", "False", "Unknown"] },
+                  observedGeneration: { type: "integer", format: "int64" },
+                  lastTransitionTime: { type: "string", format: "date-time" },
+                  reason: { type: "string" },
+                  message: { type: "string" },
                 },
               },
             },
@@ -246,6 +378,89 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
               type: "array",
               items: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
             },
+            removal: {
+              type: "object",
+              properties: {
+                virtualMesh: {
+                  type: "object",
+                  properties: { name: { type: "string" }, namespace: { type: "string" } },
+                },
+                since: { type: "string", format: "date-time" },
+              },
+            },
+            issuedCertificate: {
+              type: "object",
+              properties: {
+                epoch: { type: "integer", format: "int64" },
+                acknowledgedVersion: { type: "string" },
+                rejected: { type: "string" },
+                observedVersion: { type: "string" },
+                state: { type: "string", enum: ["PENDING", "REQUESTED", "ISSUED", "FINISHED", "FAILED"] },
+                error: {
+                  type: "object",
+                  properties: { code: { type: "string" }, message: { type: "string" }, hint: { type: "string" } },
+                },
+                detached: { type: "boolean" },
+                replicas: {
+                  type: "array",
+                  items: {
+                    type: "object",
+                    required: ["podUid"],
+                    properties: {
+                      podUid: { type: "string" },
+                      podName: { type: "string" },
+                      state: { type: "string", enum: ["PENDING", "REQUESTED", "ISSUED", "FINISHED", "FAILED"] },
+                      error: {
+                        type: "object",
+                        properties: { code: { type: "string" }, message: { type: "string" }, hint: { type: "string" } },
+                      },
+                      serial: { type: "string" },
+                      subjectKeyId: { type: "string" },
+                      rootSha256: { type: "string" },
+                      issuer: { type: "string" },
+                      notBefore: { type: "string", format: "date-time" },
+                      notAfter: { type: "string", format: "date-time" },
+                      renewAt: { type: "string", format: "date-time" },
+                      evidence: { type: "string" },
+                      warnings: { type: "array", items: { type: "string" } },
+                      vaultServer: { type: "string" },
+                      connected: { type: "boolean" },
+                      podNamespace: { type: "string" },
+                      orderVersion: { type: "string" },
+                      directory: { type: "string" },
+                      agent: { type: "string" },
+                    },
+                  },
+                },
+                podBounce: {
+                  type: "object",
+                  properties: {
+                    state: { type: "string", enum: ["PENDING", "BOUNCING_PODS", "FINISHED", "FAILED"] },
+                    message: { type: "string" },
+                    restarted: { type: "integer", format: "int64" },
+                    remaining: { type: "integer", format: "int64" },
+                    unmanaged: { type: "array", items: { type: "string" } },
+                  },
+                },
+              },
+            },
+            conditions: {
+              type: "array",
+              "x-kubernetes-list-type": "map",
+              "x-kubernetes-list-map-keys": ["type"],
+              items: {
+                type: "object",
+                required: ["type", "status", "lastTransitionTime", "reason", "message"],
+                properties: {
+                  type: { type: "string" },
+                  status: { type: "string", enum: ["True", "False", "Unknown"] },
+                  observedGeneration: { type: "integer", format: "int64" },
+                  lastTransitionTime: { type: "string", format: "date-time" },
+                  reason: { type: "string" },
+                  message: { type: "string" },
+                },
+              },
+            },
           },
         },
       },
@@ -310,6 +525,66 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
                   resourceNames: { type: "array", items: { type: "string" } },
                   nonResourceUrls: { type: "array", items: { type: "string" } },
                 },
+              },
+            },
+            identity: {
+              type: "object",
+              properties: {
+                state: { type: "string", enum: ["REGISTERED", "ENROLLED", "REVOKED"] },
+                current: {
+                  type: "object",
+                  properties: {
+                    serial: { type: "string" },
+                    fingerprint: { type: "string" },
+                    keyHash: { type: "string" },
+                    notAfter: { type: "string", format: "date-time" },
+                  },
+                },
+                next: {
+                  type: "object",
+                  properties: {
+                    serial: { type: "string" },
+                    fingerprint: { type: "string" },
+                    keyHash: { type: "string" },
+                    notAfter: { type: "string", format: "date-time" },
+                  },
+                },
+                previous: {
+                  type: "object",
+                  properties: {
+                    serial: { type: "string" },
+                    fingerprint: { type: "string" },
+                    keyHash: { type: "string" },
+                    notAfter: { type: "string", format: "date-time" },
+                    refusedFrom: { type: "string", format: "date-time" },
+                  },
+                },
+                token: {
+                  type: "object",
+                  properties: {
+                    id: { type: "string" },
+                    secretHash: { type: "string" },
+                    expiresAt: { type: "string", format: "date-time" },
+                    failures: { type: "integer", format: "int64" },
+                    usedAt: { type: "string", format: "date-time" },
+                    usedByKeyHash: { type: "string" },
+                  },
+                },
+              },
+            },
+            session: {
+              type: "object",
+              properties: {
+                epoch: { type: "integer", format: "int64" },
+                sessionId: { type: "string" },
+                replica: { type: "string" },
+                connected: { type: "boolean" },
+                peer: { type: "string" },
+                agentVersion: { type: "string" },
+                connectedAt: { type: "string", format: "date-time" },
+                endedAt: { type: "string", format: "date-time" },
+                endReason: { type: "string" },
+                clockOffsetMs: { type: "integer", format: "int64" },
               },
             },
           },

@@ -1,5 +1,10 @@
-import type { IssuedCertificateResourceStatus } from "./certificates.ts";
-import type { ObjectMeta, ObjectRef } from "./meta.ts";
+import type {
+  IssuedCertificateReplica,
+  IssuedCertificateResourceStatus,
+  IssuedCertificateState,
+} from "./certificates.ts";
+import type { Condition, ObjectMeta, ObjectRef } from "./meta.ts";
+import type { PodBounceState } from "./pod-bounce.ts";
 import type { VirtualMeshSpec } from "./virtual-mesh.ts";
 
 /** One service mesh in one cluster. Discovery writes it; in standalone mode it is a file. */
@@ -56,6 +61,29 @@ export interface MeshStatus {
   };
   readonly appliedVirtualDestinations?: readonly unknown[];
   readonly appliedEastWestIngressGateways?: readonly unknown[];
+  readonly removal?: { readonly virtualMesh?: ObjectRef; readonly since?: string };
+  readonly issuedCertificate?: MeshCertificateStatus;
+  readonly conditions?: readonly Condition[];
+}
+
+/** What the cluster's agent said last of the mesh's certificate. Versions are lower-case hex. */
+export interface MeshCertificateStatus {
+  /** Of the session that told it. */
+  readonly epoch?: number;
+  readonly acknowledgedVersion?: string;
+  readonly rejected?: string;
+  readonly observedVersion?: string;
+  readonly state?: IssuedCertificateState;
+  readonly error?: { readonly code?: string; readonly message?: string; readonly hint?: string };
+  readonly detached?: boolean;
+  readonly replicas?: readonly IssuedCertificateReplica[];
+  readonly podBounce?: {
+    readonly state?: PodBounceState;
+    readonly message?: string;
+    readonly restarted?: number;
+    readonly remaining?: number;
+    readonly unmanaged?: readonly string[];
+  };
 }
 
 /** Registration of a cluster; its name is the one that the cluster's agent presents. */
@@ -96,4 +124,44 @@ export interface KubernetesClusterStatus {
     readonly resourceNames?: readonly string[];
     readonly nonResourceUrls?: readonly string[];
   }[];
+  readonly identity?: ClusterIdentityStatus;
+  readonly session?: ClusterSessionStatus;
+}
+
+/** A client certificate that was issued to the cluster's agent. Times are RFC 3339. */
+export interface ClusterCertificate {
+  readonly serial?: string;
+  readonly fingerprint?: string;
+  readonly keyHash?: string;
+  readonly notAfter?: string;
+}
+
+/** The identity of the cluster's agent. Holds no secret. */
+export interface ClusterIdentityStatus {
+  readonly state?: "REGISTERED" | "ENROLLED" | "REVOKED";
+  readonly current?: ClusterCertificate;
+  readonly next?: ClusterCertificate;
+  readonly previous?: ClusterCertificate & { readonly refusedFrom?: string };
+  readonly token?: {
+    readonly id?: string;
+    readonly secretHash?: string;
+    readonly expiresAt?: string;
+    readonly failures?: number;
+    readonly usedAt?: string;
+    readonly usedByKeyHash?: string;
+  };
+}
+
+/** The session of the cluster's agent. */
+export interface ClusterSessionStatus {
+  readonly epoch?: number;
+  readonly sessionId?: string;
+  readonly replica?: string;
+  readonly connected?: boolean;
+  readonly peer?: string;
+  readonly agentVersion?: string;
+  readonly connectedAt?: string;
+  readonly endedAt?: string;
+  readonly endReason?: string;
+  readonly clockOffsetMs?: number;
 }

@@ -1,9 +1,11 @@
-import type { IssuedCertificate } from "./certificates.ts";
+import type { CertificateRequest, IssuedCertificate } from "./certificates.ts";
 import type { KubernetesCluster, Mesh } from "./discovery.ts";
+import type { PodBounceDirective } from "./pod-bounce.ts";
 import type { VirtualMesh } from "./virtual-mesh.ts";
 
 /** Every kind of resource that has a schema in deploy/crds. */
-export type Resource = VirtualMesh | Mesh | KubernetesCluster | IssuedCertificate;
+export type Resource =
+  VirtualMesh | Mesh | KubernetesCluster | IssuedCertificate | CertificateRequest | PodBounceDirective;
 
 /** Part of OpenAPI's schema language that structural schemas of Kubernetes use. */
 export interface JsonSchema {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { IssuedCertificate, VaultCertificateAuthority } from "./certificates.ts";
+import type { CertificateRequest, IssuedCertificate, VaultCertificateAuthority } from "./certificates.ts";
 import { RESOURCE_DEFINITIONS } from "./crds.gen.ts";
 import type { KubernetesCluster, Mesh } from "./discovery.ts";
+import type { PodBounceDirective } from "./pod-bounce.ts";
 import type { JsonSchema, Resource } from "./resources.ts";
 import type { DestinationSelector, VirtualMesh } from "./virtual-mesh.ts";
 
@@ -59,6 +60,14 @@ const virtualMeshSpec: Full<VirtualMesh["spec"]> = {
   },
   globalAccessPolicy: "ENABLED",
 };
+const condition = {
+  type: "t",
+  status: "True",
+  observedGeneration: 1,
+  lastTransitionTime: "t",
+  reason: "r",
+  message: "m",
+} as const;
 const certificateStatus: Full<NonNullable<IssuedCertificate["status"]>> = {
   observedGeneration: 1,
   error: "e",
@@ -83,8 +92,14 @@ const certificateStatus: Full<NonNullable<IssuedCertificate["status"]>> = {
       warnings: ["w"],
       vaultServer: "v",
       connected: true,
+      podNamespace: "n",
+      orderVersion: "v",
+      directory: "d",
+      agent: "a",
     },
   ],
+  detached: true,
+  conditions: [condition],
 };
 const virtualMesh: FullResource<VirtualMesh> = {
   spec: virtualMeshSpec,
@@ -94,9 +109,7 @@ const virtualMesh: FullResource<VirtualMesh> = {
     errors: ["e"],
     meshes: { "n.ns.": approval },
     destinations: { "n.ns.": approval },
-    conditions: [
-      { type: "t", status: "True", observedGeneration: 1, lastTransitionTime: "t", reason: "r", message: "m" },
-    ],
+    conditions: [condition],
     deployedSharedTrust: { ...trust, rootSha256: "r", rootProvedBy: "c" },
     rotation: { history: [{ timestamp: "t", state: "VERIFIED", message: "m", errors: ["e"] }] },
   },
@@ -130,8 +143,22 @@ const mesh: FullResource<Mesh> = {
     appliedVirtualMesh: { ref, observedGeneration: 1, spec: virtualMeshSpec },
     appliedVirtualDestinations: [{}],
     appliedEastWestIngressGateways: [{}],
+    removal: { virtualMesh: ref, since: "t" },
+    issuedCertificate: {
+      epoch: 1,
+      acknowledgedVersion: "v",
+      rejected: "r",
+      observedVersion: "v",
+      state: "FAILED",
+      error: { code: "c", message: "m", hint: "h" },
+      detached: true,
+      replicas: certificateStatus.replicas,
+      podBounce: { state: "FINISHED", message: "m", restarted: 1, remaining: 1, unmanaged: ["n/p"] },
+    },
+    conditions: [condition],
   },
 };
+const certificateRecord = { serial: "s", fingerprint: "f", keyHash: "k", notAfter: "t" };
 const cluster: FullResource<KubernetesCluster> = {
   spec: {
     secretName: "s",
@@ -142,6 +169,25 @@ const cluster: FullResource<KubernetesCluster> = {
     status: [{ state: "ACCEPTED", message: "m", observedGeneration: 1, processingTime: "t", owner: "o" }],
     namespace: "n",
     policyRules: [{ verbs: ["v"], apiGroups: ["g"], resources: ["r"], resourceNames: ["n"], nonResourceUrls: ["u"] }],
+    identity: {
+      state: "ENROLLED",
+      current: certificateRecord,
+      next: certificateRecord,
+      previous: { ...certificateRecord, refusedFrom: "t" },
+      token: { id: "i", secretHash: "h", expiresAt: "t", failures: 0, usedAt: "t", usedByKeyHash: "h" },
+    },
+    session: {
+      epoch: 1,
+      sessionId: "s",
+      replica: "r",
+      connected: true,
+      peer: "p",
+      agentVersion: "v",
+      connectedAt: "t",
+      endedAt: "t",
+      endReason: "r",
+      clockOffsetMs: 1,
+    },
   },
 };
 const issuedCertificate: FullResource<IssuedCertificate> = {
@@ -161,12 +207,51 @@ const issuedCertificate: FullResource<IssuedCertificate> = {
   },
   status: certificateStatus,
 };
+const certificateRequest: FullResource<CertificateRequest> = {
+  spec: { certificateSigningRequest: "r" },
+  status: {
+    observedGeneration: 1,
+    error: "e",
+    state: "FINISHED",
+    signedCertificate: "c",
+    signingRootCa: "c",
+    certChain: "c",
+  },
+};
+const podBounceDirective: FullResource<PodBounceDirective> = {
+  spec: {
+    podsToBounce: [
+      {
+        namespace: "n",
+        labels: { a: "b" },
+        waitForReplicas: 1,
+        rootCertSync: { secretRef: ref, secretKey: "k", configMapRef: ref, configMapKey: "k" },
+      },
+    ],
+    issuedCertificate: ref,
+    rootSha256: "r",
+    restartRequestedAt: "t",
+  },
+  status: {
+    observedGeneration: 1,
+    podsBounced: [{ bouncedPods: ["p"] }],
+    state: "FINISHED",
+    error: "e",
+    message: "m",
+    restarted: 1,
+    remaining: 1,
+    unmanaged: ["n/p"],
+    conditions: [condition],
+  },
+};
 
 const FULL: Readonly<Record<string, unknown>> = {
   VirtualMesh: virtualMesh,
   Mesh: mesh,
   KubernetesCluster: cluster,
   IssuedCertificate: issuedCertificate,
+  CertificateRequest: certificateRequest,
+  PodBounceDirective: podBounceDirective,
 };
 
 /** Places where the fields of a value and of its schema are not the same ones. */

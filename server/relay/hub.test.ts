@@ -237,7 +237,7 @@ test("hub - ends a session that lives but does not answer a push", async () => {
   await agent.next("push");
   clock.advance(50_000);
   agent.send({ $case: "heartbeat", value: { time: new Date(clock.now()) } });
-  agent.send({ $case: "status", value: { certificates: [], removals: [], whole: true } });
+  agent.send({ $case: "status", value: { certificates: [], removals: [], whole: true, discovery: undefined } });
   await agent.next("heartbeat");
   clock.advance(15_000);
   assert.equal((await agent.ended)?.code, "deadline_exceeded");
@@ -282,10 +282,12 @@ test("hub - status is booked under the cluster of the certificate, whatever it n
         replicas: [],
         detached: false,
         error: undefined,
+        podBounce: undefined,
       },
     ],
     removals: [],
     whole: true,
+    discovery: undefined,
   };
   agent.send({ $case: "status", value: status });
   assert.equal(await booked, "cluster-1");

@@ -25,7 +25,7 @@ export class StatusBook {
   }
 
   /** Takes a report of the cluster's session. Which cluster it is comes from the certificate, never from the report. */
-  take(cluster: string, { certificates, removals, whole }: Status): void {
+  take(cluster: string, { certificates, removals, whole }: Omit<Status, "discovery">): void {
     const entries = (whole ? undefined : this.#clusters.get(cluster)) ?? new Map<string, Entry>();
     for (const name of removals) entries.delete(keyOf(name));
     let free = MAX_BYTES - [...entries.values()].reduce((sum, { bytes }) => sum + bytes, 0);

@@ -35,6 +35,7 @@ export function encodeIssuedCertificate(certificate: IssuedCertificate): WireCer
       deployment: spec.installation?.deployment ?? "",
       serviceAccounts: [...(spec.installation?.serviceAccounts ?? [])],
     },
+    autoRestartPods: spec.podBounceDirective !== undefined,
     certificateAuthority: spec.agentCa?.vault && { $case: "vault", value: encodeVault(spec.agentCa.vault) },
   };
 }

@@ -106,7 +106,8 @@ describe("translate", () => {
         deployment: "",
         serviceAccounts: ["istiod", "istiod-service-account"],
       },
-      certificateAuthority: {
+      autoRestartPods: false,
+    certificateAuthority: {
         $case: "vault",
         value: {
           caPath: GUIDE_VAULT.caPath,

@@ -77,6 +77,7 @@ function issuedCertificates(intent: AcceptedIntent, mesh: Mesh, ownNamespace: st
         ...installationOf(mesh),
         ...(shared.intermediateCertOptions && { certOptions: shared.intermediateCertOptions }),
         agentCa: { vault },
+        ...(intent.spec.mtlsConfig?.autoRestartPods && { podBounceDirective: certificateName(mesh) }),
         mesh: nameOf(mesh),
         virtualMesh: intent.ref,
       },

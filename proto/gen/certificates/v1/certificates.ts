@@ -81,6 +81,74 @@ export function certificateStateToJSON(object: CertificateState): string {
   }
 }
 
+/** Stage of a restart of pods. */
+export const PodBounceState = {
+  /** POD_BOUNCE_STATE_UNSPECIFIED - Never used. */
+  POD_BOUNCE_STATE_UNSPECIFIED: 0,
+  /** POD_BOUNCE_STATE_PENDING - Waits for a reason to restart, or for the root to be everywhere; `message` says which. */
+  POD_BOUNCE_STATE_PENDING: 1,
+  /** POD_BOUNCE_STATE_BOUNCING - Pods are being restarted. Traffic between restarted and unrestarted pods may fail meanwhile. */
+  POD_BOUNCE_STATE_BOUNCING: 2,
+  /** POD_BOUNCE_STATE_FINISHED - All pods that can be restarted were. */
+  POD_BOUNCE_STATE_FINISHED: 3,
+  /** POD_BOUNCE_STATE_FAILED - Goes no further; `message` says why. It is tried again. */
+  POD_BOUNCE_STATE_FAILED: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type PodBounceState = typeof PodBounceState[keyof typeof PodBounceState];
+
+export namespace PodBounceState {
+  export type POD_BOUNCE_STATE_UNSPECIFIED = typeof PodBounceState.POD_BOUNCE_STATE_UNSPECIFIED;
+  export type POD_BOUNCE_STATE_PENDING = typeof PodBounceState.POD_BOUNCE_STATE_PENDING;
+  export type POD_BOUNCE_STATE_BOUNCING = typeof PodBounceState.POD_BOUNCE_STATE_BOUNCING;
+  export type POD_BOUNCE_STATE_FINISHED = typeof PodBounceState.POD_BOUNCE_STATE_FINISHED;
+  export type POD_BOUNCE_STATE_FAILED = typeof PodBounceState.POD_BOUNCE_STATE_FAILED;
+  export type UNRECOGNIZED = typeof PodBounceState.UNRECOGNIZED;
+}
+
+export function podBounceStateFromJSON(object: any): PodBounceState {
+  switch (object) {
+    case 0:
+    case "POD_BOUNCE_STATE_UNSPECIFIED":
+      return PodBounceState.POD_BOUNCE_STATE_UNSPECIFIED;
+    case 1:
+    case "POD_BOUNCE_STATE_PENDING":
+      return PodBounceState.POD_BOUNCE_STATE_PENDING;
+    case 2:
+    case "POD_BOUNCE_STATE_BOUNCING":
+      return PodBounceState.POD_BOUNCE_STATE_BOUNCING;
+    case 3:
+    case "POD_BOUNCE_STATE_FINISHED":
+      return PodBounceState.POD_BOUNCE_STATE_FINISHED;
+    case 4:
+    case "POD_BOUNCE_STATE_FAILED":
+      return PodBounceState.POD_BOUNCE_STATE_FAILED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return PodBounceState.UNRECOGNIZED;
+  }
+}
+
+export function podBounceStateToJSON(object: PodBounceState): string {
+  switch (object) {
+    case PodBounceState.POD_BOUNCE_STATE_UNSPECIFIED:
+      return "POD_BOUNCE_STATE_UNSPECIFIED";
+    case PodBounceState.POD_BOUNCE_STATE_PENDING:
+      return "POD_BOUNCE_STATE_PENDING";
+    case PodBounceState.POD_BOUNCE_STATE_BOUNCING:
+      return "POD_BOUNCE_STATE_BOUNCING";
+    case PodBounceState.POD_BOUNCE_STATE_FINISHED:
+      return "POD_BOUNCE_STATE_FINISHED";
+    case PodBounceState.POD_BOUNCE_STATE_FAILED:
+      return "POD_BOUNCE_STATE_FAILED";
+    case PodBounceState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** Name of a resource inside its type. */
 export interface ResourceName {
   /** Namespace of the resource. */
@@ -196,6 +264,8 @@ export interface IssuedCertificate {
     /** HashiCorp Vault, spoken to by the istiod-agent itself. */
     { $case: "vault"; value: VaultCertificateAuthority }
     | undefined;
+  /** Whether the mesh's gateways and workloads are restarted, in order, when the root changed. */
+  autoRestartPods: boolean;
 }
 
 /** A fault, as shown to people. */
@@ -271,7 +341,25 @@ export interface IssuedCertificateStatus {
   /** True when the intent was removed while a sidecar still uses the certificate: it stays in force. */
   detached: boolean;
   /** Fault that is not one replica's, e.g. a stored intent that cannot be read. */
-  error: CertificateError | undefined;
+  error:
+    | CertificateError
+    | undefined;
+  /** Restart of the mesh's pods; absent where none is or was asked for. */
+  podBounce: PodBounceStatus | undefined;
+}
+
+/** How far the restart of a mesh's pods is. */
+export interface PodBounceStatus {
+  /** Stage. */
+  state: PodBounceState;
+  /** What it does or waits for, for people. */
+  message: string;
+  /** Pods restarted so far. */
+  restarted: number;
+  /** Pods still to be restarted. */
+  remaining: number;
+  /** Pods that nobody would replace (bare pods, Jobs), as "namespace/name"; they are never deleted. At most 100. */
+  unmanaged: string[];
 }
 
 function createBaseResourceName(): ResourceName {
@@ -1002,6 +1090,7 @@ function createBaseIssuedCertificate(): IssuedCertificate {
     options: undefined,
     installation: undefined,
     certificateAuthority: undefined,
+    autoRestartPods: false,
   };
 }
 
@@ -1029,6 +1118,9 @@ export const IssuedCertificate: MessageFns<IssuedCertificate> = {
       case "vault":
         VaultCertificateAuthority.encode(message.certificateAuthority.value, writer.uint32(58).fork()).join();
         break;
+    }
+    if (message.autoRestartPods !== false) {
+      writer.uint32(64).bool(message.autoRestartPods);
     }
     return writer;
   },
@@ -1105,6 +1197,14 @@ export const IssuedCertificate: MessageFns<IssuedCertificate> = {
             };
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.autoRestartPods = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1132,6 +1232,11 @@ export const IssuedCertificate: MessageFns<IssuedCertificate> = {
       certificateAuthority: isSet(object.vault)
         ? { $case: "vault", value: VaultCertificateAuthority.fromJSON(object.vault) }
         : undefined,
+      autoRestartPods: isSet(object.autoRestartPods)
+        ? globalThis.Boolean(object.autoRestartPods)
+        : isSet(object.auto_restart_pods)
+        ? globalThis.Boolean(object.auto_restart_pods)
+        : false,
     };
   },
 
@@ -1157,6 +1262,9 @@ export const IssuedCertificate: MessageFns<IssuedCertificate> = {
     }
     if (message.certificateAuthority?.$case === "vault") {
       obj.vault = VaultCertificateAuthority.toJSON(message.certificateAuthority.value);
+    }
+    if (message.autoRestartPods !== false) {
+      obj.autoRestartPods = message.autoRestartPods;
     }
     return obj;
   },
@@ -1193,6 +1301,7 @@ export const IssuedCertificate: MessageFns<IssuedCertificate> = {
         break;
       }
     }
+    message.autoRestartPods = object.autoRestartPods ?? false;
     return message;
   },
 };
@@ -1710,6 +1819,7 @@ function createBaseIssuedCertificateStatus(): IssuedCertificateStatus {
     replicas: [],
     detached: false,
     error: undefined,
+    podBounce: undefined,
   };
 }
 
@@ -1732,6 +1842,9 @@ export const IssuedCertificateStatus: MessageFns<IssuedCertificateStatus> = {
     }
     if (message.error !== undefined) {
       CertificateError.encode(message.error, writer.uint32(50).fork()).join();
+    }
+    if (message.podBounce !== undefined) {
+      PodBounceStatus.encode(message.podBounce, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -1797,6 +1910,14 @@ export const IssuedCertificateStatus: MessageFns<IssuedCertificateStatus> = {
             message.error = CertificateError.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.podBounce = PodBounceStatus.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1823,6 +1944,11 @@ export const IssuedCertificateStatus: MessageFns<IssuedCertificateStatus> = {
         : [],
       detached: isSet(object.detached) ? globalThis.Boolean(object.detached) : false,
       error: isSet(object.error) ? CertificateError.fromJSON(object.error) : undefined,
+      podBounce: isSet(object.podBounce)
+        ? PodBounceStatus.fromJSON(object.podBounce)
+        : isSet(object.pod_bounce)
+        ? PodBounceStatus.fromJSON(object.pod_bounce)
+        : undefined,
     };
   },
 
@@ -1846,6 +1972,9 @@ export const IssuedCertificateStatus: MessageFns<IssuedCertificateStatus> = {
     if (message.error !== undefined) {
       obj.error = CertificateError.toJSON(message.error);
     }
+    if (message.podBounce !== undefined) {
+      obj.podBounce = PodBounceStatus.toJSON(message.podBounce);
+    }
     return obj;
   },
 
@@ -1864,6 +1993,144 @@ export const IssuedCertificateStatus: MessageFns<IssuedCertificateStatus> = {
     message.error = (object.error !== undefined && object.error !== null)
       ? CertificateError.fromPartial(object.error)
       : undefined;
+    message.podBounce = (object.podBounce !== undefined && object.podBounce !== null)
+      ? PodBounceStatus.fromPartial(object.podBounce)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePodBounceStatus(): PodBounceStatus {
+  return { state: 0, message: "", restarted: 0, remaining: 0, unmanaged: [] };
+}
+
+export const PodBounceStatus: MessageFns<PodBounceStatus> = {
+  encode(message: PodBounceStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== 0) {
+      writer.uint32(8).int32(message.state);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    if (message.restarted !== 0) {
+      writer.uint32(24).uint32(message.restarted);
+    }
+    if (message.remaining !== 0) {
+      writer.uint32(32).uint32(message.remaining);
+    }
+    for (const v of message.unmanaged) {
+      writer.uint32(42).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PodBounceStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePodBounceStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.restarted = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.remaining = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.unmanaged.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PodBounceStatus {
+    return {
+      state: isSet(object.state) ? podBounceStateFromJSON(object.state) : 0,
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+      restarted: isSet(object.restarted) ? globalThis.Number(object.restarted) : 0,
+      remaining: isSet(object.remaining) ? globalThis.Number(object.remaining) : 0,
+      unmanaged: globalThis.Array.isArray(object?.unmanaged)
+        ? object.unmanaged.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: PodBounceStatus): unknown {
+    const obj: any = {};
+    if (message.state !== 0) {
+      obj.state = podBounceStateToJSON(message.state);
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    if (message.restarted !== 0) {
+      obj.restarted = Math.round(message.restarted);
+    }
+    if (message.remaining !== 0) {
+      obj.remaining = Math.round(message.remaining);
+    }
+    if (message.unmanaged?.length) {
+      obj.unmanaged = message.unmanaged;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PodBounceStatus>, I>>(base?: I): PodBounceStatus {
+    return PodBounceStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PodBounceStatus>, I>>(object: I): PodBounceStatus {
+    const message = createBasePodBounceStatus();
+    message.state = object.state ?? 0;
+    message.message = object.message ?? "";
+    message.restarted = object.restarted ?? 0;
+    message.remaining = object.remaining ?? 0;
+    message.unmanaged = object.unmanaged?.map((e) => e) || [];
     return message;
   },
 };

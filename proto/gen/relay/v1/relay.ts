@@ -18,6 +18,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { IssuedCertificateStatus, ResourceName } from "../../certificates/v1/certificates.ts";
+import { Discovery } from "../../discovery/v1/discovery.ts";
 import { Duration } from "../../google/protobuf/duration.ts";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 
@@ -233,6 +234,8 @@ export interface Status {
   removals: ResourceName[];
   /** True when `certificates` is all there is. */
   whole: boolean;
+  /** All meshes of the cluster, when they changed since the agent told them last in this session. */
+  discovery: Discovery | undefined;
 }
 
 /** Sign of life. */
@@ -1504,7 +1507,7 @@ export const Result: MessageFns<Result> = {
 };
 
 function createBaseStatus(): Status {
-  return { certificates: [], removals: [], whole: false };
+  return { certificates: [], removals: [], whole: false, discovery: undefined };
 }
 
 export const Status: MessageFns<Status> = {
@@ -1517,6 +1520,9 @@ export const Status: MessageFns<Status> = {
     }
     if (message.whole !== false) {
       writer.uint32(24).bool(message.whole);
+    }
+    if (message.discovery !== undefined) {
+      Discovery.encode(message.discovery, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1558,6 +1564,14 @@ export const Status: MessageFns<Status> = {
             message.whole = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.discovery = Discovery.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1579,6 +1593,7 @@ export const Status: MessageFns<Status> = {
         ? object.removals.map((e: any) => ResourceName.fromJSON(e))
         : [],
       whole: isSet(object.whole) ? globalThis.Boolean(object.whole) : false,
+      discovery: isSet(object.discovery) ? Discovery.fromJSON(object.discovery) : undefined,
     };
   },
 
@@ -1593,6 +1608,9 @@ export const Status: MessageFns<Status> = {
     if (message.whole !== false) {
       obj.whole = message.whole;
     }
+    if (message.discovery !== undefined) {
+      obj.discovery = Discovery.toJSON(message.discovery);
+    }
     return obj;
   },
 
@@ -1604,6 +1622,9 @@ export const Status: MessageFns<Status> = {
     message.certificates = object.certificates?.map((e) => IssuedCertificateStatus.fromPartial(e)) || [];
     message.removals = object.removals?.map((e) => ResourceName.fromPartial(e)) || [];
     message.whole = object.whole ?? false;
+    message.discovery = (object.discovery !== undefined && object.discovery !== null)
+      ? Discovery.fromPartial(object.discovery)
+      : undefined;
     return message;
   },
 };
