@@ -42,7 +42,15 @@ export function summarize(
   replicas: readonly ReplicaStatus[],
 ): IssuedCertificateStatus {
   const state = leastAdvanced(replicas);
-  return { name, observedVersion: version, state, replicas: [...replicas], detached, error: undefined, podBounce: undefined };
+  return {
+    name,
+    observedVersion: version,
+    state,
+    replicas: [...replicas],
+    detached,
+    error: undefined,
+    podBounce: undefined,
+  };
 }
 
 /**

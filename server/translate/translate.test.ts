@@ -107,7 +107,7 @@ describe("translate", () => {
         serviceAccounts: ["istiod", "istiod-service-account"],
       },
       autoRestartPods: false,
-    certificateAuthority: {
+      certificateAuthority: {
         $case: "vault",
         value: {
           caPath: GUIDE_VAULT.caPath,

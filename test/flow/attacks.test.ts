@@ -303,7 +303,10 @@ describe("attacks", { timeout: 120_000 }, () => {
     const [one, two] = [lie("cluster-1"), lie("cluster-2")];
     for (const replica of two.replicas)
       Object.assign(replica, { notBefore: NO_TIME, notAfter: NO_TIME, renewAt: NO_TIME });
-    session.say({ $case: "status", value: { certificates: [one, two], removals: [], whole: true, discovery: undefined } });
+    session.say({
+      $case: "status",
+      value: { certificates: [one, two], removals: [], whole: true, discovery: undefined },
+    });
     const view = await field.mesh.status("the lie", (seen) => replicaOf(seen, "cluster-2")?.podUid === "evil");
     const told = replicaOf(view, "cluster-2");
     assert.deepEqual([told?.notAfter, told?.error?.message.length], [undefined, 1024]);
