@@ -79,6 +79,8 @@ export interface IssuedCertificateResourceStatus {
   readonly appliedAgentCa?: IntermediateCertificateAuthority;
   readonly observedRotationState?: RotationState;
   readonly replicas?: readonly IssuedCertificateReplica[];
+  /** When the first of the intermediates in use ends, RFC 3339. */
+  readonly notAfter?: string;
   readonly detached?: boolean;
   readonly conditions?: readonly Condition[];
 }

@@ -197,6 +197,7 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
                 },
               },
             },
+            notAfter: { type: "string", format: "date-time" },
             detached: { type: "boolean" },
             conditions: {
               type: "array",
@@ -400,6 +401,7 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
                   type: "object",
                   properties: { code: { type: "string" }, message: { type: "string" }, hint: { type: "string" } },
                 },
+                notAfter: { type: "string", format: "date-time" },
                 detached: { type: "boolean" },
                 replicas: {
                   type: "array",

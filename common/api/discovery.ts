@@ -75,6 +75,8 @@ export interface MeshCertificateStatus {
   readonly observedVersion?: string;
   readonly state?: IssuedCertificateState;
   readonly error?: { readonly code?: string; readonly message?: string; readonly hint?: string };
+  /** When the first of the intermediates in use ends, RFC 3339. */
+  readonly notAfter?: string;
   readonly detached?: boolean;
   readonly replicas?: readonly IssuedCertificateReplica[];
   readonly podBounce?: {

@@ -98,6 +98,7 @@ const certificateStatus: Full<NonNullable<IssuedCertificate["status"]>> = {
       agent: "a",
     },
   ],
+  notAfter: "t",
   detached: true,
   conditions: [condition],
 };
@@ -151,6 +152,7 @@ const mesh: FullResource<Mesh> = {
       observedVersion: "v",
       state: "FAILED",
       error: { code: "c", message: "m", hint: "h" },
+      notAfter: "t",
       detached: true,
       replicas: certificateStatus.replicas,
       podBounce: { state: "FINISHED", message: "m", restarted: 1, remaining: 1, unmanaged: ["n/p"] },
