@@ -25,6 +25,16 @@ test("kube errors - an answer that refuses keeps the API server's words, its sta
   assert.ok(refusalError("x", 500, { message: "y".repeat(10_000) }).message.length < 600);
 });
 
+test("kube errors - a refused eviction names the budget that refuses it", () => {
+  const causes = [{ reason: "DisruptionBudget", message: "The disruption budget b needs 1 healthy pods and has 1" }];
+  const body = { message: "Cannot evict pod.", details: { causes } };
+  const error = refusalError("evict pod p", 429, body);
+  assert.equal(
+    error.message,
+    "api server refused to evict pod p: Cannot evict pod. The disruption budget b needs 1 healthy pods and has 1 (429)",
+  );
+});
+
 test("kube errors - of a request without an answer only what the system says of the connection is told", () => {
   const system = (code: string, message: string) =>
     new TypeError("fetch failed", { cause: Object.assign(new Error(message), { code }) });

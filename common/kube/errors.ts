@@ -5,7 +5,10 @@ import { type ErrorCode, MeshError, type MeshErrorOptions } from "../runtime/err
 interface ApiStatus {
   readonly message?: string;
   readonly reason?: string;
-  readonly details?: { readonly retryAfterSeconds?: number };
+  readonly details?: {
+    readonly retryAfterSeconds?: number;
+    readonly causes?: readonly { readonly reason?: string; readonly message?: string }[];
+  };
 }
 
 /** Cause of the errors made here, so that callers can tell 410 from other refusals. */
@@ -39,7 +42,9 @@ const HINTS: Readonly<Record<number, string>> = {
 /** The error for an answer that is not 2xx. `what` is the request in words; the message is the API server's own. */
 export function refusalError(what: string, httpStatus: number, body: unknown): MeshError {
   const { message, reason, details } = (typeof body === "object" && body !== null ? body : {}) as ApiStatus;
-  const text = message ?? STATUS_CODES[httpStatus] ?? "unknown status";
+  const budget = details?.causes?.find((cause) => cause.reason === "DisruptionBudget")?.message;
+  // The message of a refused eviction says that there is a budget, its cause which one.
+  const text = [message ?? STATUS_CODES[httpStatus] ?? "unknown status", budget].filter(Boolean).join(" ");
   const cause: Refusal = { httpStatus, reason };
   const hint = HINTS[httpStatus];
   const options: MeshErrorOptions = {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { MeshError } from "../runtime/errors.ts";
 import { isExpired } from "./errors.ts";
-import { listPage, Reflection } from "./reflection.ts";
+import { type Keep, listPage, Reflection } from "./reflection.ts";
 
 const TYPE = { apiVersion: "discovery.mesh.gloo.solo.io/v1", kind: "Mesh", plural: "meshes" };
 
@@ -48,7 +48,7 @@ const step = fc.oneof(
 /** What a reflector does: list when it must, else take the next events. */
 function follow(reflection: Reflection, collection: Collection, count: number): void {
   if (reflection.resourceVersion === undefined) {
-    reflection.list([...collection.objects.values()], String(collection.version));
+    reflection.list(reflection.read([...collection.objects.values()]), String(collection.version));
     return;
   }
   const from = Number(reflection.resourceVersion);
@@ -105,7 +105,7 @@ test("reflection - what is no event ends the watch with its reason and asks for 
   ];
   for (const [type, value, fits] of cases) {
     const reflection = new Reflection(TYPE);
-    reflection.list([object], "5");
+    reflection.list(reflection.read([object]), "5");
     assert.throws(
       () => reflection.event(type, value),
       (error: MeshError) => fits(error),
@@ -118,6 +118,32 @@ test("reflection - what is no event ends the watch with its reason and asks for 
       spec: 1,
     });
   }
+});
+
+test("reflection - of each object only what its reader keeps is stored, and what he drops leaves the copy", () => {
+  const seenTimes: unknown[] = [];
+  const keep: Keep = ({ apiVersion, kind, metadata }) => {
+    const { name, namespace, resourceVersion, labels, managedFields } = metadata;
+    seenTimes.push(managedFields?.[0]?.time);
+    if (labels?.["read"] !== "yes") return undefined;
+    return { apiVersion, kind, metadata: { name, namespace: namespace!, resourceVersion: resourceVersion! } };
+  };
+  const object = (version: string, read: string) => ({
+    metadata: { name: "a", namespace: "n", resourceVersion: version, labels: { read }, managedFields: [{ time: "t" }] },
+    spec: "long",
+  });
+  const reflection = new Reflection(TYPE, keep);
+  reflection.list(reflection.read([object("1", "yes"), { metadata: { name: "b", namespace: "n" } }]), "1");
+  const metadata = { name: "a", namespace: "n", resourceVersion: "1" };
+  const kept = { apiVersion: TYPE.apiVersion, kind: "Mesh", metadata };
+  assert.deepEqual([...reflection.snapshot()], [["n/a", kept]]);
+  assert.deepEqual(seenTimes, ["t", undefined]);
+  assert.equal(reflection.event("MODIFIED", object("2", "no")), true);
+  assert.equal(reflection.snapshot().size, 0);
+  assert.equal(reflection.event("MODIFIED", object("3", "no")), false);
+  assert.equal(reflection.resourceVersion, "3");
+  assert.equal(reflection.event("MODIFIED", object("4", "yes")), true);
+  assert.equal(reflection.snapshot().size, 1);
 });
 
 test("reflection - an answer that is no list is refused, and an empty one is a list", () => {

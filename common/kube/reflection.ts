@@ -11,17 +11,42 @@ export interface ListPage {
   readonly continueToken: string | undefined;
 }
 
+/** An object as the API server gives it, before anything is left out. */
+export interface WholeObject extends KubeObject {
+  readonly metadata: KubeObject["metadata"] & { readonly managedFields?: readonly ManagedFields[] };
+}
+
+/** Who set which fields, and when the value of one of them was changed last. */
+export interface ManagedFields {
+  readonly manager?: string;
+  readonly operation?: string;
+  /** RFC 3339, whole seconds, by the API server's clock. */
+  readonly time?: string;
+  readonly fieldsV1?: unknown;
+}
+
+/** What of an object is worth its memory: a smaller one, or undefined for one that nobody reads. */
+export type Keep = (object: WholeObject) => KubeObject | undefined;
+
+/** All but managedFields, which is the greater half of many objects. */
+const keepAll: Keep = (object) => {
+  const { managedFields: _, ...metadata } = object.metadata;
+  return { ...object, metadata };
+};
+
 /**
  * A copy of a collection, made of a list and the events that follow it. It decides only: the same inputs give the same
  * copy, and nothing is done here. Events are whole objects, so that one that comes twice does no harm.
  */
 export class Reflection {
   readonly #type: ResourceType;
+  readonly #keep: Keep;
   #objects = new Map<string, KubeObject>();
   #version: string | undefined;
 
-  constructor(type: ResourceType) {
+  constructor(type: ResourceType, keep: Keep = keepAll) {
     this.#type = type;
+    this.#keep = keep;
   }
 
   /** From where to watch; undefined when the collection must be listed first. */
@@ -29,9 +54,13 @@ export class Reflection {
     return this.#version;
   }
 
-  /** Takes the place of all that was known: what is not listed is gone. Throws `unavailable` for what is no object. */
-  list(items: readonly unknown[], resourceVersion: string): void {
-    const objects = items.map((item) => this.#objectOf(item));
+  /** What is kept of a page of a list. Throws `unavailable` for what is no object. */
+  read(items: readonly unknown[]): KubeObject[] {
+    return items.flatMap((item) => this.#keep(this.#objectOf(item)) ?? []);
+  }
+
+  /** Takes the place of all that was known: what is not listed is gone. */
+  list(objects: readonly KubeObject[], resourceVersion: string): void {
     this.#objects = new Map(objects.map((object) => [refKey(object.metadata), object]));
     this.#version = resourceVersion;
   }
@@ -51,14 +80,16 @@ export class Reflection {
       if (typeof resourceVersion === "string") this.#version = resourceVersion;
       return false;
     }
-    const kept = this.#objectOf(object);
-    const key = refKey(kept.metadata);
+    const whole = this.#objectOf(object);
+    const key = refKey(whole.metadata);
     const known = this.#objects.get(key);
-    this.#version = kept.metadata.resourceVersion ?? this.#version;
+    this.#version = whole.metadata.resourceVersion ?? this.#version;
     if (type === "DELETED") return this.#objects.delete(key);
     if (type !== "ADDED" && type !== "MODIFIED") throw this.#malformed(`event of type ${type}`);
+    const kept = this.#keep(whole);
+    if (!kept) return this.#objects.delete(key);
     this.#objects.set(key, kept);
-    return known?.metadata.resourceVersion !== kept.metadata.resourceVersion;
+    return known?.metadata.resourceVersion !== whole.metadata.resourceVersion;
   }
 
   /** Makes the next step a list. What is known stays: it is old, and better than nothing. */
@@ -71,14 +102,12 @@ export class Reflection {
     return new Map(this.#objects);
   }
 
-  #objectOf(value: unknown): KubeObject {
+  #objectOf(value: unknown): WholeObject {
     const metadata = fieldsOf(fieldsOf(value)["metadata"]);
     if (typeof metadata["name"] !== "string") throw this.#malformed("object without a name");
-    // It is the greater half of many objects, and nobody reads it.
-    const { managedFields: _, ...rest } = metadata;
     const { apiVersion, kind } = this.#type;
     // Items of a list of a built-in type do not say what they are.
-    return { ...fieldsOf(value), apiVersion, kind, metadata: rest as unknown as KubeObject["metadata"] };
+    return { ...fieldsOf(value), apiVersion, kind, metadata: metadata as unknown as WholeObject["metadata"] };
   }
 
   #malformed(what: string): MeshError {

@@ -105,6 +105,13 @@ test("reflector - lists page by page, is synced only when all are there, and wat
   assert.ok(Number(watch.searchParams.get("timeoutSeconds")) >= 300);
 });
 
+test("reflector - a field selector goes with the list and with the watch", async () => {
+  await using fake = await startFake([list(7, ["a"])], [stream(["ADDED", mesh("b", 8)])]);
+  await until(fake.follow({ fieldSelector: "metadata.name=a" }), ["a", "b"]);
+  const selectors = fake.requests.map(({ searchParams }) => searchParams.get("fieldSelector"));
+  assert.deepEqual(selectors.slice(0, 2), ["metadata.name=a", "metadata.name=a"]);
+});
+
 test("reflector - a page that expired is followed by one list without pages", async () => {
   await using fake = await startFake([list(7, ["a"], "old"), refuse(410), list(9, ["a", "b"])], [stream()]);
   await until(fake.follow({ pageSize: 1 }), ["a", "b"]);

@@ -5,7 +5,7 @@ import type { Log } from "../runtime/log.ts";
 import { Backoff } from "../runtime/retry.ts";
 import type { KubeClient } from "./client.ts";
 import { httpStatusOf, isExpired } from "./errors.ts";
-import { listPage, type ListPage, Reflection } from "./reflection.ts";
+import { type Keep, listPage, Reflection } from "./reflection.ts";
 import { type KubeObject, resourcePath, type ResourceType } from "./resource-type.ts";
 
 export interface ReflectorOptions {
@@ -13,6 +13,10 @@ export interface ReflectorOptions {
   readonly type: ResourceType;
   /** Without one: all namespaces. */
   readonly namespace?: string;
+  /** "metadata.name=istio": only these. A right that names its objects is enough then. */
+  readonly fieldSelector?: string;
+  /** What is kept of each object, before anything is stored. Default: all but managedFields. */
+  readonly keep?: Keep;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -20,6 +24,12 @@ export interface ReflectorOptions {
   readonly pageSize?: number;
   /** Silence after which a watch counts as dead; default 90 s, since a bookmark comes each minute. */
   readonly idleMs?: number;
+}
+
+/** A collection as it was at one version. */
+interface Listed {
+  readonly objects: readonly KubeObject[];
+  readonly resourceVersion: string;
 }
 
 /** Life asked for a watch: at least this, and up to twice as long, so that many do not end at once. */
@@ -41,7 +51,7 @@ export class Reflector {
 
   constructor(options: ReflectorOptions) {
     this.#options = options;
-    this.#reflection = new Reflection(options.type);
+    this.#reflection = new Reflection(options.type, options.keep);
     this.#backoff = new Backoff({ ...BACKOFF, random: options.random });
   }
 
@@ -85,27 +95,27 @@ export class Reflector {
 
   async #list(signal: AbortSignal): Promise<void> {
     const { pageSize = 500 } = this.#options;
-    const { items, resourceVersion } = await this.#pages(pageSize, signal).catch((thrown: unknown) => {
+    const { objects, resourceVersion } = await this.#pages(pageSize, signal).catch((thrown: unknown) => {
       const error = MeshError.from(thrown);
       if (!isExpired(error)) throw error;
       // The pages took longer than the API server keeps their version: one answer without pages cannot expire.
       return this.#pages(0, signal);
     });
-    this.#reflection.list(items, resourceVersion);
+    this.#reflection.list(objects, resourceVersion);
     this.#publish();
   }
 
   /** `limit` 0 asks for all at once. */
-  async #pages(limit: number, signal: AbortSignal): Promise<Pick<ListPage, "items" | "resourceVersion">> {
-    const items: unknown[] = [];
+  async #pages(limit: number, signal: AbortSignal): Promise<Listed> {
+    const objects: KubeObject[] = [];
     let token: string | undefined;
     for (;;) {
-      const query = { limit: String(limit), ...(token === undefined ? {} : { continue: token }) };
+      const query = { ...this.#selector, limit: String(limit), ...(token === undefined ? {} : { continue: token }) };
       const what = `list ${this.#options.type.plural}`;
       const page = listPage(await this.#options.client.call({ what, method: "GET", path: this.#path, query }, signal));
-      items.push(...page.items);
+      objects.push(...this.#reflection.read(page.items));
       token = page.continueToken;
-      if (token === undefined) return { items, resourceVersion: page.resourceVersion };
+      if (token === undefined) return { objects, resourceVersion: page.resourceVersion };
     }
   }
 
@@ -115,7 +125,7 @@ export class Reflector {
     const request = {
       what: `watch ${type.plural}`,
       path: this.#path,
-      query: { resourceVersion, timeoutSeconds, allowWatchBookmarks: "true" },
+      query: { ...this.#selector, resourceVersion, timeoutSeconds, allowWatchBookmarks: "true" },
       idleMs,
       onOpen: () => this.#setFault(null),
       onEvent: (event: string, object: unknown) => {
@@ -123,6 +133,11 @@ export class Reflector {
       },
     };
     await client.watch(request, signal);
+  }
+
+  get #selector(): Readonly<Record<string, string>> {
+    const { fieldSelector } = this.#options;
+    return fieldSelector === undefined ? {} : { fieldSelector };
   }
 
   get #path(): string {

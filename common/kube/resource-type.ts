@@ -19,7 +19,7 @@ export interface KubeObject {
 export interface ObjectPlace {
   readonly namespace?: string;
   readonly name?: string;
-  readonly subresource?: "status";
+  readonly subresource?: "status" | "eviction";
 }
 
 /** Path of an object or a collection below the API server's address. */
