@@ -7,7 +7,7 @@ import { PooledKubeConfig } from "./pooled-config.ts";
 export interface KubeRequest {
   /** Words for messages: "list virtualmeshes". */
   readonly what: string;
-  readonly method: "GET" | "POST" | "PUT" | "PATCH";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** As `resourcePath` gives it. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
