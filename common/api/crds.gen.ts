@@ -368,6 +368,7 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
               properties: {
                 ref: { type: "object", properties: { name: { type: "string" }, namespace: { type: "string" } } },
                 observedGeneration: { type: "integer", format: "int64" },
+                acceptanceOrder: { type: "integer", format: "int64", minimum: 0, maximum: 4294967295 },
                 spec: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
               },
             },
@@ -395,6 +396,8 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
                 epoch: { type: "integer", format: "int64" },
                 acknowledgedVersion: { type: "string" },
                 rejected: { type: "string" },
+                rejectedVersion: { type: "string" },
+                acknowledgedRemoval: { type: "string", format: "date-time" },
                 observedVersion: { type: "string" },
                 state: { type: "string", enum: ["PENDING", "REQUESTED", "ISSUED", "FINISHED", "FAILED"] },
                 error: {

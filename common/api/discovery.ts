@@ -57,6 +57,7 @@ export interface MeshStatus {
   readonly appliedVirtualMesh?: {
     readonly ref?: ObjectRef;
     readonly observedGeneration?: number;
+    readonly acceptanceOrder?: number;
     readonly spec?: VirtualMeshSpec;
   };
   readonly appliedVirtualDestinations?: readonly unknown[];
@@ -72,6 +73,9 @@ export interface MeshCertificateStatus {
   readonly epoch?: number;
   readonly acknowledgedVersion?: string;
   readonly rejected?: string;
+  readonly rejectedVersion?: string;
+  /** `removal.since` of the removal that the agent has acknowledged. */
+  readonly acknowledgedRemoval?: string;
   readonly observedVersion?: string;
   readonly state?: IssuedCertificateState;
   readonly error?: { readonly code?: string; readonly message?: string; readonly hint?: string };

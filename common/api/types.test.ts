@@ -141,7 +141,7 @@ const mesh: FullResource<Mesh> = {
   },
   status: {
     observedGeneration: 1,
-    appliedVirtualMesh: { ref, observedGeneration: 1, spec: virtualMeshSpec },
+    appliedVirtualMesh: { ref, observedGeneration: 1, acceptanceOrder: 1, spec: virtualMeshSpec },
     appliedVirtualDestinations: [{}],
     appliedEastWestIngressGateways: [{}],
     removal: { virtualMesh: ref, since: "t" },
@@ -149,6 +149,8 @@ const mesh: FullResource<Mesh> = {
       epoch: 1,
       acknowledgedVersion: "v",
       rejected: "r",
+      rejectedVersion: "v",
+      acknowledgedRemoval: "t",
       observedVersion: "v",
       state: "FAILED",
       error: { code: "c", message: "m", hint: "h" },

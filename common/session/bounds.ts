@@ -7,6 +7,7 @@ import type {
 /** What a report may fill with text, so that no peer can make the status of a cluster grow without bound. */
 const MAX_TEXT = 1024;
 const MAX_WARNINGS = 16;
+const MAX_UNMANAGED = 100;
 const SHA256_BYTES = 32;
 
 /** What a peer says is its version gets so many characters, in logs and in answers to people. */
@@ -46,6 +47,11 @@ export function boundStatus(told: IssuedCertificateStatus): IssuedCertificateSta
     observedVersion: told.observedVersion.subarray(0, SHA256_BYTES),
     replicas: told.replicas.map(boundReplica),
     error: told.error && boundError(told.error),
+    podBounce: told.podBounce && {
+      ...told.podBounce,
+      message: clip(told.podBounce.message),
+      unmanaged: told.podBounce.unmanaged.slice(0, MAX_UNMANAGED).map((pod) => clip(pod)),
+    },
   };
 }
 

@@ -213,20 +213,13 @@ describe("foldStatus", () => {
       federation: { selectors: [{}] },
       globalAccessPolicy: "ENABLED",
       mtlsConfig: {
-        autoRestartPods: true,
         rotationStrategy: "NONE",
         shared: { rootCertificateAuthority: { generated: {} } },
       },
     };
     const status = statusOf([], undefined, spec);
     const said = status.conditions?.filter(({ reason }) => reason === "NotActedOn").map(({ type }) => type);
-    assert.deepEqual(said, [
-      "Federation",
-      "GlobalAccessPolicy",
-      "RootCertificateAuthority",
-      "RootRotation",
-      "AutoRestartPods",
-    ]);
+    assert.deepEqual(said, ["Federation", "GlobalAccessPolicy", "RootCertificateAuthority", "RootRotation"]);
     assert.deepEqual([status.state, condition(status, "Ready").reason], ["ACCEPTED", "NothingToIssue"]);
     assert.equal(
       statusOf([]).conditions?.some(({ reason }) => reason === "NotActedOn"),

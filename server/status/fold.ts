@@ -4,6 +4,7 @@ import type { Clock } from "../../common/runtime/clock.ts";
 import type { AcceptedIntent, ConditionFact, MeshVerdict, Verdict } from "../intent/verdict.ts";
 import { stampConditions } from "./conditions.ts";
 import { notActedOn } from "./not-acted-on.ts";
+import { podBounceFact, podBounceWarnings } from "./pod-bounce.ts";
 import { faultsOf, isIssued, isProved, warningsOf, type CertificateReport } from "./report.ts";
 import { renewalFact } from "./renewal.ts";
 import { otherRoots, pinRoot, sharedRootCondition, type RootPin } from "./shared-root.ts";
@@ -28,11 +29,13 @@ export function foldStatus(sources: StatusSources, clock: Pick<Clock, "now">): V
   const trust = issuingTrust(intent);
   const reports = trust ? sources.reports : [];
   const pin = trust && pinRoot(previous?.deployedSharedTrust, reports);
-  const meshes = foldMeshes(verdict, reports, pin);
+  const isRestarting = intent?.spec.mtlsConfig?.autoRestartPods === true;
+  const meshes = foldMeshes({ verdict, reports, pin, isRestarting });
   const errors = [...verdict.errors, ...clusterFailures(verdict, meshes)];
   const facts = [
     verdict.accepted,
     ...(trust ? certificateFacts(verdict, reports, pin) : [idleFact(verdict)]),
+    ...(trust && isRestarting ? [podBounceFact(reports, verdict.generation)] : []),
     ...(intent ? notActedOn(intent.spec, intent.generation) : []),
   ];
   return {
@@ -64,25 +67,28 @@ function stateOf(verdict: Verdict, meshes: readonly ApprovalStatus[]): ApprovalS
   return meshes.some(({ state }) => state === "FAILED") ? "FAILED" : verdict.state;
 }
 
-function foldMeshes(
-  verdict: Verdict,
-  reports: readonly CertificateReport[],
-  pin: RootPin | undefined,
-): Record<string, ApprovalStatus> {
-  const byMesh = new Map(reports.map((report) => [refKey(report.mesh), report]));
+interface MeshSources {
+  readonly verdict: Verdict;
+  readonly reports: readonly CertificateReport[];
+  readonly pin: RootPin | undefined;
+  /** Whether the spec in force asks for restarts of pods. */
+  readonly isRestarting: boolean;
+}
+
+function foldMeshes(sources: MeshSources): Record<string, ApprovalStatus> {
+  const byMesh = new Map(sources.reports.map((report) => [refKey(report.mesh), report]));
   return Object.fromEntries(
-    Object.values(verdict.meshes).map((mesh) => [
+    Object.values(sources.verdict.meshes).map((mesh) => [
       statusKey(mesh.ref),
-      foldMesh(mesh, verdict.acceptanceOrder, byMesh.get(refKey(mesh.ref)), pin),
+      foldMesh(mesh, byMesh.get(refKey(mesh.ref)), sources),
     ]),
   );
 }
 
 function foldMesh(
   mesh: MeshVerdict,
-  acceptanceOrder: number | undefined,
   report: CertificateReport | undefined,
-  pin: RootPin | undefined,
+  { verdict: { acceptanceOrder }, pin, isRestarting }: MeshSources,
 ): ApprovalStatus {
   const roots = report ? otherRoots(report, pin) : [];
   const faults = [
@@ -92,8 +98,9 @@ function foldMesh(
     ),
     ...(report ? faultsOf(report) : []),
   ];
+  const remarks = report ? [...warningsOf(report), ...podBounceWarnings(report, isRestarting)] : [];
   const errors = [...mesh.errors, ...faults];
-  const warnings = [...mesh.warnings, ...(report ? warningsOf(report) : [])];
+  const warnings = [...mesh.warnings, ...remarks];
   return {
     ...(acceptanceOrder !== undefined && { acceptanceOrder }),
     state: mesh.state === "ACCEPTED" && faults.length > 0 ? "FAILED" : mesh.state,

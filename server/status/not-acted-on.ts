@@ -34,10 +34,5 @@ function trustNotes({ mtlsConfig }: VirtualMeshSpec): Note[] {
       "rotationStrategy and rotationVerificationMethod are accepted but not acted on yet: no root is rotated";
     notes.push({ type: "RootRotation", message });
   }
-  if (mtlsConfig?.autoRestartPods) {
-    const message =
-      "autoRestartPods is accepted but not acted on yet: no pod is restarted, and no renewal under one root needs it";
-    notes.push({ type: "AutoRestartPods", message });
-  }
   return notes;
 }

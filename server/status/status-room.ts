@@ -16,6 +16,7 @@ import type { Hub } from "../relay/hub.ts";
 import type { IntentBook } from "../relay/intent-book.ts";
 import type { StatusBook } from "../relay/status-book.ts";
 import { certificateName } from "../translate/translate.ts";
+import { type FactSource, localFacts, reportOf } from "./facts.ts";
 import { foldStatus } from "./fold.ts";
 import type { CertificateReport } from "./report.ts";
 
@@ -31,6 +32,9 @@ const storedSchema = z.object({
   /** What each cluster reported last, encoded, base64. */
   reports: z.record(z.string(), z.array(z.base64())),
 });
+
+/** What the status says of the sessions. */
+export type SessionFacts = Pick<Hub, "isConnected" | "acknowledged" | "rejection">;
 
 export interface StatusRoomOptions {
   readonly directory: StateDirectory;
@@ -78,27 +82,35 @@ export class StatusRoom {
   }
 
   /** Folds after each change until `signal` is aborted. */
-  async run(reconciled: Latest<Reconciled>, hub: Hub, signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#follow(reconciled, signal), this.#fold(reconciled, hub, signal)]);
+  async run(reconciled: Latest<Reconciled>, hub: SessionFacts, signal: AbortSignal): Promise<void> {
+    const { isRevoked, reports } = this.#options;
+    const facts = localFacts({
+      isRevoked,
+      isConnected: (cluster) => hub.isConnected(cluster),
+      acknowledged: (cluster, key) => hub.acknowledged(cluster, key),
+      rejection: (cluster, key) => hub.rejection(cluster, key),
+      reports: (cluster) => reports.get(cluster),
+    });
+    await Promise.all([this.#follow(reconciled, signal), this.#fold(reconciled, facts, signal)]);
   }
 
   async #follow(reconciled: Latest<Reconciled>, signal: AbortSignal): Promise<void> {
     for await (const _ of reconciled.watch(signal)) this.touch();
   }
 
-  async #fold(reconciled: Latest<Reconciled>, hub: Hub, signal: AbortSignal): Promise<void> {
+  async #fold(reconciled: Latest<Reconciled>, facts: FactSource, signal: AbortSignal): Promise<void> {
     for await (const _ of this.#dirty.watch(signal)) {
       await this.#options.clock.sleep(QUIET_MS, signal).catch(() => undefined);
-      if (reconciled.value) await this.#publish(reconciled.value, hub);
+      if (reconciled.value) await this.#publish(reconciled.value, facts);
     }
   }
 
-  async #publish({ verdicts, inForce, problems, faults }: Reconciled, hub: Hub): Promise<void> {
+  async #publish({ verdicts, inForce, problems, faults }: Reconciled, facts: FactSource): Promise<void> {
     const next: Record<string, VirtualMeshStatus> = {};
     const virtualMeshes: WireStatus[] = [];
     for (const [key, verdict] of [...verdicts].sort(([a], [b]) => (a < b ? -1 : 1))) {
       const intent = inForce.get(key);
-      const reports = this.#reportsOf(intent, hub);
+      const reports = this.#reportsOf(intent, facts);
       const status = foldStatus({ verdict, intent, reports, previous: this.#previous[key] }, this.#options.clock);
       next[key] = status;
       virtualMeshes.push({
@@ -124,27 +136,13 @@ export class StatusRoom {
     });
   }
 
-  #reportsOf(intent: AcceptedIntent | undefined, hub: Hub): CertificateReport[] {
+  #reportsOf(intent: AcceptedIntent | undefined, facts: FactSource): CertificateReport[] {
     const meshes = Object.values(intent?.meshes ?? {}).sort((a, b) =>
       refKey(a.metadata) < refKey(b.metadata) ? -1 : 1,
     );
-    return meshes.map((mesh): CertificateReport => {
-      const cluster = clusterOf(mesh);
-      const key = keyOf(certificateName(mesh));
-      const wanted = this.#options.intents.get(cluster).resources.get(key)?.version;
-      const certificate = this.#options.reports.get(cluster).find(({ name }) => name && keyOf(name) === key);
-      const observed = certificate?.observedVersion.toString("hex");
-      const rejected = hub.rejection(cluster, key);
-      const revoked = this.#options.isRevoked(cluster);
-      return {
-        cluster,
-        mesh: { namespace: mesh.metadata.namespace ?? "", name: mesh.metadata.name },
-        connected: hub.isConnected(cluster),
-        revoked,
-        applied: !revoked && isApplied(wanted, [hub.acknowledged(cluster, key), observed]),
-        ...(rejected === undefined ? {} : { rejected }),
-        ...(certificate ? { certificate } : {}),
-      };
+    return meshes.map((mesh) => {
+      const wanted = this.#options.intents.get(clusterOf(mesh)).resources.get(keyOf(certificateName(mesh)))?.version;
+      return reportOf(mesh, wanted, facts(mesh, wanted));
     });
   }
 
@@ -155,14 +153,4 @@ export class StatusRoom {
     const reports = [...clusters].map((cluster) => [cluster, this.#options.reports.get(cluster).map(encode)] as const);
     await this.#document.write({ virtualMeshes: this.#previous, reports: Object.fromEntries(reports) });
   }
-}
-
-/**
- * Whether a cluster holds what is wanted, by the versions that the session acknowledged and that the last report speaks of.
- * Either may be unknown, not both; one that is known must be the wanted one: a report of an older intent says nothing yet.
- */
-export function isApplied(wanted: string | undefined, known: readonly (string | undefined)[]): boolean {
-  if (wanted === undefined) return true;
-  const versions = known.filter((version) => version !== undefined);
-  return versions.length > 0 && versions.every((version) => version === wanted);
 }

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isApplied } from "./status-room.ts";
+import { isApplied } from "./facts.ts";
 
-test("status room - a cluster has applied what both its session and its report speak of, where they are known", () => {
+test("facts - a cluster has applied what both its session and its report speak of, where they are known", () => {
   assert.equal(isApplied(undefined, [undefined, undefined]), true, "nothing is wanted");
   assert.equal(isApplied("new", [undefined, undefined]), false, "nobody has said anything");
   assert.equal(isApplied("new", ["new", undefined]), true, "acknowledged, no report yet");
