@@ -1,0 +1,185 @@
+/** One SubjectAccessReview. */
+export interface Question {
+  /** namespace/name of a service account. */
+  readonly user: string;
+  readonly verb: string;
+  readonly group?: string;
+  /** `kind` or `kind/subresource`. */
+  readonly resource: string;
+  readonly name?: string;
+  /** Absent: of the cluster, or in all namespaces. */
+  readonly namespace?: string;
+}
+
+/** The questions as objects to create, in one List. */
+export function reviews(questions: readonly Question[]): string {
+  const items = questions.map(({ user, verb, group = "", resource, name, namespace }) => {
+    const [kind = "", subresource] = resource.split("/");
+    const where = { ...(name !== undefined && { name }), ...(namespace !== undefined && { namespace }) };
+    const [of = "", account = ""] = user.split("/");
+    const groups = ["system:serviceaccounts", `system:serviceaccounts:${of}`, "system:authenticated"];
+    return {
+      apiVersion: "authorization.k8s.io/v1",
+      kind: "SubjectAccessReview",
+      spec: {
+        user: `system:serviceaccount:${of}:${account}`,
+        groups,
+        resourceAttributes: { verb, group, resource: kind, ...(subresource && { subresource }), ...where },
+      },
+    };
+  });
+  return JSON.stringify({ apiVersion: "v1", kind: "List", items });
+}
+
+const NETWORKING = "networking.mesh.gloo.solo.io";
+const DISCOVERY = "discovery.mesh.gloo.solo.io";
+const CERTIFICATES = "certificates.mesh.gloo.solo.io";
+const LEASES = "coordination.k8s.io";
+
+type Rule = readonly [verbs: string, resource: string, group?: string, name?: string];
+
+/** One question for each verb of each rule. */
+function questions(user: string, namespace: string | undefined, rules: readonly Rule[]): Question[] {
+  return rules.flatMap(([verbs, resource, group, name]) =>
+    verbs.split(" ").map((verb) => ({
+      ...{ user, verb, resource },
+      ...(group !== undefined && { group }),
+      ...(name !== undefined && { name }),
+      ...(namespace !== undefined && { namespace }),
+    })),
+  );
+}
+
+const SERVER = "gloo-mesh/enterprise-networking";
+const AGENT = "gloo-mesh/enterprise-agent";
+const ISTIOD = "istio-system/istiod";
+const OLD_ISTIOD = "istio-system/istiod-service-account";
+
+/** What the programs ask of the API server. */
+export const ALLOWED: readonly Question[] = [
+  ...questions(SERVER, "gloo-mesh", [
+    ["list watch", "virtualmeshes", NETWORKING],
+    ["patch", "virtualmeshes/status", NETWORKING],
+    ["create list patch watch", "meshes", DISCOVERY],
+    ["patch", "meshes/status", DISCOVERY],
+    ["create get list watch", "kubernetesclusters", "multicluster.solo.io"],
+    ["update", "kubernetesclusters/status", "multicluster.solo.io"],
+    ["get update", "secrets", "", "relay-server-tls-secret"],
+    ["get update", "secrets", "", "relay-root-tls-secret"],
+    ["get update", "secrets", "", "relay-tls-signing-secret"],
+    ["create", "secrets"],
+    ["create delete get list update watch", "leases", LEASES],
+    ["create patch", "events", "events.k8s.io"],
+  ]),
+  ...questions(AGENT, "gloo-mesh", [
+    ["create delete get list patch watch", "issuedcertificates", CERTIFICATES],
+    ["create delete get list patch watch", "podbouncedirectives", CERTIFICATES],
+    ["patch", "issuedcertificates/status", CERTIFICATES],
+    ["patch", "podbouncedirectives/status", CERTIFICATES],
+    ["get update", "secrets", "", "relay-client-tls-secret"],
+    ["get update", "secrets", "", "relay-root-tls-secret"],
+    ["get delete", "secrets", "", "relay-identity-token-secret"],
+    ["create", "secrets"],
+    ["get patch", "configmaps", "", "enterprise-agent-ca"],
+    ["create", "configmaps"],
+    ["get update", "leases", LEASES, "enterprise-agent"],
+    ["create", "leases", LEASES],
+    ["create patch", "events", "events.k8s.io"],
+  ]),
+  ...questions(AGENT, undefined, [
+    ["create", "tokenreviews", "authentication.k8s.io"],
+    ["create", "subjectaccessreviews", "authorization.k8s.io"],
+    ["get list watch", "deployments", "apps"],
+    ["get list watch", "replicasets", "apps"],
+    ["get list watch", "pods"],
+    ["get list watch", "services"],
+    ["get list watch", "configmaps"],
+    ["get list", "nodes"],
+    ["create", "pods/eviction"],
+  ]),
+  ...[ISTIOD, OLD_ISTIOD].flatMap((user) => [
+    ...questions(user, "istio-system", [["create", "serviceaccounts/token", "", user.split("/")[1] ?? ""]]),
+    ...questions(user, "gloo-mesh", [
+      ["get", "configmaps", "", "enterprise-agent-ca"],
+      ["link", "issuedcertificates", CERTIFICATES],
+    ]),
+  ]),
+];
+
+/** What an intruder in one of the programs would like. */
+export const REFUSED: readonly Question[] = [
+  ...questions(SERVER, "gloo-mesh", [
+    ["list watch", "secrets"],
+    ["get", "secrets", "", "relay-client-tls-secret"],
+    ["get", "secrets", "", "foreign"],
+    ["delete", "secrets", "", "relay-root-tls-secret"],
+    ["create delete patch update", "virtualmeshes", NETWORKING],
+    ["delete", "meshes", DISCOVERY],
+    ["delete patch update", "kubernetesclusters", "multicluster.solo.io"],
+    ["create get", "pods/exec"],
+    ["create", "pods"],
+    ["create", "serviceaccounts/token"],
+    ["link patch create", "issuedcertificates", CERTIFICATES],
+    ["create patch", "roles", "rbac.authorization.k8s.io"],
+  ]),
+  ...questions(SERVER, undefined, [
+    ["get list", "secrets"],
+    ["list watch", "virtualmeshes", NETWORKING],
+    ["list", "namespaces"],
+    ["list", "pods"],
+    ["list", "nodes"],
+    ["create", "tokenreviews", "authentication.k8s.io"],
+    ["create", "subjectaccessreviews", "authorization.k8s.io"],
+  ]),
+  ...questions(AGENT, "gloo-mesh", [
+    ["list watch", "secrets"],
+    ["get", "secrets", "", "relay-root"],
+    ["get", "secrets", "", "relay-tls-signing-secret"],
+    ["get update", "secrets", "", "relay-server-tls-secret"],
+    ["delete", "secrets", "", "relay-client-tls-secret"],
+    ["update", "leases", LEASES, "enterprise-networking"],
+    ["patch", "configmaps", "", "foreign"],
+    ["patch update", "kubernetesclusters", "multicluster.solo.io"],
+    ["create patch", "virtualmeshes", NETWORKING],
+    ["create", "pods/exec"],
+    ["create", "serviceaccounts/token"],
+  ]),
+  ...questions(AGENT, "istio-system", [
+    ["get list", "secrets"],
+    ["get", "secrets", "", "cacerts"],
+    ["get", "secrets", "", "istio-ca-secret"],
+    ["patch update delete", "pods"],
+    ["patch update delete", "deployments", "apps"],
+    ["patch create update", "configmaps"],
+    ["create", "serviceaccounts/token", "", "istiod"],
+    ["create get", "pods/exec"],
+    ["create", "issuedcertificates", CERTIFICATES],
+  ]),
+  ...questions(AGENT, undefined, [
+    ["get list watch", "secrets"],
+    ["impersonate", "serviceaccounts"],
+    ["patch update", "nodes"],
+    ["create patch", "clusterroles", "rbac.authorization.k8s.io"],
+    ["delete deletecollection", "pods"],
+  ]),
+  ...[ISTIOD, OLD_ISTIOD].flatMap((user) => [
+    ...questions(user, "gloo-mesh", [
+      ["get list watch create patch update delete", "issuedcertificates", CERTIFICATES],
+      ["patch update", "issuedcertificates/status", CERTIFICATES],
+      ["get list", "secrets"],
+      ["get", "secrets", "", "relay-client-tls-secret"],
+      ["list watch patch update", "configmaps"],
+      ["create", "serviceaccounts/token", "", "enterprise-agent"],
+    ]),
+    ...questions(user, "istio-system", [
+      ["create", "serviceaccounts/token", "", user === ISTIOD ? "istiod-service-account" : "istiod"],
+      ["create", "serviceaccounts/token", "", "default"],
+      ["get list", "secrets"],
+      ["link", "issuedcertificates", CERTIFICATES],
+    ]),
+  ]),
+  ...questions("istio-system/default", "gloo-mesh", [
+    ["link", "issuedcertificates", CERTIFICATES],
+    ["get", "configmaps", "", "enterprise-agent-ca"],
+  ]),
+];
