@@ -2,7 +2,8 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import * as z from "zod";
 import { defineOptions, type ConfigOf } from "../common/runtime/config.ts";
-import { booleanSwitch, durationMs, listenAddress, loopbackAddress } from "../common/runtime/settings.ts";
+import { homeFaults, isKubernetesMode, kubernetesOptions } from "../common/kube/settings.ts";
+import { durationMs, listenAddress, loopbackAddress } from "../common/runtime/settings.ts";
 import { DEFAULT_SERVER_NAMES, type ServerNames } from "./identity/relay-ca.ts";
 
 /** Settings of enterprise-networking. */
@@ -10,24 +11,7 @@ export const serverOptions = defineOptions({
   sourceDir: {
     path: "source.dir",
     argument: "DIR",
-    help: "directory with VirtualMesh, Mesh and KubernetesCluster YAML; it is watched",
-    schema: z.string().min(1).optional(),
-  },
-  sourceKubeconfig: {
-    path: "source.kubeconfig",
-    argument: "FILE",
-    help: "instead of a directory: kubeconfig of the API server that holds these resources and their status",
-    schema: z.string().min(1).optional(),
-  },
-  sourceInCluster: {
-    path: "source.inCluster",
-    help: "instead of a directory: the API server of the cluster that this program runs in, as its pod's account",
-    schema: booleanSwitch.default(false),
-  },
-  sourceNamespace: {
-    path: "source.namespace",
-    argument: "NAMESPACE",
-    help: "the one namespace of the API server to read; without it all",
+    help: "standalone: directory with VirtualMesh, Mesh and KubernetesCluster YAML; it is watched",
     schema: z.string().min(1).optional(),
   },
   sourcePollMs: {
@@ -39,9 +23,10 @@ export const serverOptions = defineOptions({
   stateDir: {
     path: "state.dir",
     argument: "DIR",
-    help: "directory for identities, the relay's own certificate authority and the last good intent; mode 0700",
-    schema: z.string().min(1),
+    help: "standalone: directory for identities, the relay's own certificate authority and the last good intent; mode 0700",
+    schema: z.string().min(1).optional(),
   },
+  ...kubernetesOptions,
   relayListen: {
     path: "relay.listen",
     argument: "HOST:PORT",
@@ -70,7 +55,7 @@ export const serverOptions = defineOptions({
   adminSocket: {
     path: "admin.socket",
     argument: "FILE",
-    help: "unix socket, mode 0600, for meshctl; without it admin.sock in the state directory",
+    help: "unix socket, mode 0600, for meshctl; without it admin.sock in the state directory, or /run/mesh-relay/admin.sock",
     schema: z.string().min(1).optional(),
   },
   monitorListen: {
@@ -84,7 +69,7 @@ export const serverOptions = defineOptions({
 export type ServerConfig = ConfigOf<typeof serverOptions>;
 
 export const adminSocketOf = ({ adminSocket, stateDir }: Pick<ServerConfig, "adminSocket" | "stateDir">): string =>
-  adminSocket ?? join(stateDir, "admin.sock");
+  adminSocket ?? join(stateDir ?? "/run/mesh-relay", "admin.sock");
 
 /** Names and addresses of the server's certificate: those of the reference, and what was configured. */
 export function serverNamesOf({ relayNames }: Pick<ServerConfig, "relayNames">): ServerNames {
@@ -95,15 +80,12 @@ export function serverNamesOf({ relayNames }: Pick<ServerConfig, "relayNames">):
   };
 }
 
-/** Exactly one place says where the VirtualMesh, Mesh and KubernetesCluster resources are. */
+/** Exactly one home: directories, or an API server that keeps everything. */
 export function checkServerConfig(config: ServerConfig): string[] {
-  const { sourceDir, sourceKubeconfig, sourceInCluster, sourceNamespace } = config;
-  const given = [sourceDir !== undefined, sourceKubeconfig !== undefined, sourceInCluster].filter(Boolean).length;
-  const faults: string[] = [];
-  if (given !== 1)
-    faults.push(`source.dir, source.kubeconfig and source.inCluster: exactly one is needed, got ${given}`);
-  if (sourceDir !== undefined && sourceNamespace !== undefined) {
-    faults.push("source.namespace: a directory has no namespaces, its resources name their own");
-  }
+  const { sourceDir, stateDir } = config;
+  const faults = homeFaults(config, { "source.dir": sourceDir !== undefined });
+  if (isKubernetesMode(config)) {
+    if (stateDir !== undefined) faults.push("state.dir: in kubernetes mode all state is in the API server");
+  } else if (stateDir === undefined) faults.push("state.dir: is required with source.dir");
   return faults;
 }

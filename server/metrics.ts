@@ -1,22 +1,23 @@
+import type { Latest } from "../common/runtime/latest.ts";
 import { Gauge, type Registry } from "../common/runtime/metrics.ts";
 import type { VirtualMeshStatus } from "../proto/gen/admin/v1/admin.ts";
+import type { MeshesStatus } from "./admin/services.ts";
 import type { ClusterRegistry } from "./identity/registry.ts";
 import type { Hub } from "./relay/hub.ts";
-import type { StatusRoom } from "./status/status-room.ts";
 
 /** What the metrics are read from, at the moment of each scrape. */
 export interface ServerMetricSources {
   readonly registry: ClusterRegistry;
   readonly hub: Hub;
-  readonly status: StatusRoom;
+  readonly statuses: Latest<MeshesStatus>;
 }
 
 /** One time series: its labels and its value. */
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
 /** Registers the server's metrics (docs/metrics.md). */
-export function registerServerMetrics(metrics: Registry, { registry, hub, status }: ServerMetricSources): void {
-  const meshes = (): readonly VirtualMeshStatus[] => status.statuses.value?.virtualMeshes ?? [];
+export function registerServerMetrics(metrics: Registry, { registry, hub, statuses }: ServerMetricSources): void {
+  const meshes = (): readonly VirtualMeshStatus[] => statuses.value?.virtualMeshes ?? [];
   const gauge = (name: string, help: string, labelNames: readonly string[], read: () => Iterable<Sample>): void => {
     new Gauge({
       name,

@@ -1,78 +1,62 @@
-import type { Clock } from "../common/runtime/clock.ts";
+import type { Clock, Random } from "../common/runtime/clock.ts";
 import { MeshError } from "../common/runtime/errors.ts";
 import type { Log } from "../common/runtime/log.ts";
-import type { StateDirectory } from "../common/runtime/state-directory.ts";
 import type { AdminSources } from "./admin/services.ts";
-import { serverNamesOf, type ServerConfig } from "./config.ts";
-import { openServerIdentity, type ServerIdentity } from "./identity/identity.ts";
-import { Reconciler } from "./intent/reconciler.ts";
+import type { ServerIdentity } from "./identity/identity.ts";
 import { Hub } from "./relay/hub.ts";
 import { IntentBook } from "./relay/intent-book.ts";
 import { StatusBook } from "./relay/status-book.ts";
-import { StatusRoom } from "./status/status-room.ts";
-import { openHome, type Home } from "./store/home.ts";
+import type { Home } from "./store/home.ts";
+import type { Pipeline } from "./store/pipeline.ts";
 
 /** The rooms of the server, wired to each other and not yet running. */
 export interface ServerParts {
   readonly identity: ServerIdentity;
-  readonly home: Home;
-  readonly reconciler: Reconciler;
   readonly hub: Hub;
-  readonly status: StatusRoom;
+  readonly pipeline: Pipeline;
   readonly admin: AdminSources;
   /** Reasons why agents are not served yet; empty when they are. */
   readonly notReady: () => readonly string[];
 }
 
 export interface PartsOptions {
-  readonly config: ServerConfig;
-  readonly directory: StateDirectory;
+  readonly home: Home;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
 }
 
-/** Opens the rooms bottom-up from the state directory. Throws `state_corrupt`, and `config_invalid` for the source. */
-export async function openParts({ config, directory, clock, log }: PartsOptions): Promise<ServerParts> {
-  const identity = await openServerIdentity({ directory, names: serverNamesOf(config), clock, log });
-  const { registry, epochs } = identity;
-  const home = await openHome(config, { clock, random: Math.random, log });
+/** Opens the rooms bottom-up. Throws what the home throws for what it cannot read back. */
+export async function openParts({ home, clock, random, log }: PartsOptions): Promise<ServerParts> {
+  const { identity, sessions } = home;
+  const { registry } = identity;
   const intents = new IntentBook();
   const reports = new StatusBook();
-  const status = await StatusRoom.open({
-    directory,
-    intents,
-    reports,
-    isRevoked: (cluster) => registry.get(cluster)?.state === "REVOKED",
-    clock,
-    log,
-  });
-  const reconciler = await Reconciler.open({ directory, intents, log });
-  const notReady = (): string[] => (reconciler.reconciled.value ? [] : ["the sources have not been read yet"]);
+  const notReady = (): string[] => [...home.notReady(), ...pipeline.notReady()];
   const hub = new Hub({
     clock,
+    random,
     log,
     intents,
     statuses: reports,
     notReady,
     isEnrolled: (cluster) => registry.get(cluster)?.state === "ENROLLED",
-    nextEpoch: () => epochs.next(),
-    onSessionChange: (cluster) => {
-      status.touch();
-      reconciler.forgetAcknowledged(cluster).catch((error: unknown) => {
-        log.error("cannot note what the agent has acknowledged", { cluster, err: error });
-      });
-    },
+    sessions,
+    onSessionChange: (cluster) => pipeline.sessionChanged(cluster),
   });
-  registry.onRevoked((cluster) => {
-    status.touch();
-    return hub.close(cluster, revoked(cluster));
+  const cluster = (name: string) => registry.get(name);
+  const pipeline = await home.openPipeline({ intents, reports, sessions, hub, cluster, clock, random, log });
+  registry.onRevoked((name) => {
+    pipeline.clusterChanged(name);
+    return hub.close(name, revoked(name));
   });
+  sessions.onChange((name) => pipeline.clusterChanged(name));
   const admin: AdminSources = {
-    watchStatus: (until) => status.statuses.watch(until),
+    watchStatus: (until) => pipeline.statuses.watch(until),
     listSessions: () => hub.sessions(),
-    getIntent: (cluster) => (intents.clusters.includes(cluster) ? hub.intent(cluster) : undefined),
+    getIntent: (name) => (intents.clusters.includes(name) ? hub.intent(name) : undefined),
   };
-  return { identity, home, reconciler, hub, status, admin, notReady };
+  return { identity, hub, pipeline, admin, notReady };
 }
 
 const revoked = (cluster: string): MeshError =>

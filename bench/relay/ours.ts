@@ -10,6 +10,7 @@ import { DEFAULT_SERVER_NAMES } from "../../server/identity/relay-ca.ts";
 import { Hub } from "../../server/relay/hub.ts";
 import { IntentBook } from "../../server/relay/intent-book.ts";
 import { RELAY_SERVICE, relayService } from "../../server/relay/relay-service.ts";
+import { LocalSessions } from "../../server/store/local-sessions.ts";
 import { StatusBook } from "../../server/relay/status-book.ts";
 import { serveCalls } from "../child.ts";
 import { clusterName } from "../fleet.ts";
@@ -36,7 +37,7 @@ class OurRelay {
       statuses: new StatusBook(),
       notReady: () => [],
       isEnrolled: (cluster) => identity.registry.get(cluster)?.state === "ENROLLED",
-      nextEpoch: () => identity.epochs.next(),
+      sessions: new LocalSessions(identity.epochs),
       onSessionChange: (cluster) => {
         const held = hub.acknowledged(cluster, KEY);
         if (held !== undefined && held === this.#wanted.get(cluster)) this.#tally.take(cluster);

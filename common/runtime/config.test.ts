@@ -100,3 +100,11 @@ test("config - a name within two edits is suggested, others are not", () => {
   assert.equal(didYouMean("relay.clster", ["relay.cluster", "other"]), "; did you mean relay.cluster?");
   assert.equal(didYouMean("something", ["relay.cluster"]), "");
 });
+
+test("config - what is wrong with settings together is told beside what is wrong with each", () => {
+  const check = ({ cluster }: { readonly cluster: unknown }): string[] =>
+    cluster === undefined ? ["relay.cluster: is required here"] : [];
+  const read = (flags: object) => () => readConfig(options, { flags: { ...flags }, env: {} }, check);
+  const both = faultsOf(read({ listen: "nowhere" }));
+  assert.match(both, /relay\.listen: must be host:port, got "nowhere".*\n.*relay\.cluster: is required here/);
+});

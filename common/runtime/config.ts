@@ -44,9 +44,14 @@ export interface ConfigSources {
 
 /**
  * Reads a configuration: flags over environment over file over defaults. All faults and unknown keys are reported
- * together as one `config_invalid` error, each with the key's path and where it was found.
+ * together as one `config_invalid` error, each with the key's path and where it was found. `check` says what is wrong
+ * with them together; a setting that is wrong by itself stands there as it was given.
  */
-export function readConfig<O extends Options>(options: O, sources: ConfigSources): ConfigOf<O> {
+export function readConfig<O extends Options>(
+  options: O,
+  sources: ConfigSources,
+  check: (config: ConfigOf<O>) => readonly string[] = () => [],
+): ConfigOf<O> {
   const faults: string[] = [];
   const file = sources.file === undefined ? noFile : readConfigFile(sources.file, options, faults);
   const env = sources.env ?? process.env;
@@ -54,15 +59,17 @@ export function readConfig<O extends Options>(options: O, sources: ConfigSources
   for (const [name, option] of Object.entries(options)) {
     const { value, origin } = pick(option, sources.flags[name], env, file);
     const parsed = option.schema.safeParse(value);
-    if (parsed.success) config[name] = parsed.data;
-    else for (const issue of parsed.error.issues) faults.push(`${option.path}: ${reason(issue, value)} (${origin})`);
+    config[name] = parsed.success ? parsed.data : value;
+    if (!parsed.success)
+      for (const issue of parsed.error.issues) faults.push(`${option.path}: ${reason(issue, value)} (${origin})`);
   }
+  faults.push(...check(config as ConfigOf<O>));
   if (faults.length > 0) throw invalidConfig(faults);
   return config as ConfigOf<O>;
 }
 
 /** The one error for all faults of a configuration. */
-export function invalidConfig(faults: readonly string[]): MeshError {
+function invalidConfig(faults: readonly string[]): MeshError {
   return new MeshError("config_invalid", `configuration is invalid:\n  ${faults.join("\n  ")}`, {
     hint: "run with --help for all settings, and with --validate to check without starting",
   });

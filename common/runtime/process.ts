@@ -1,6 +1,6 @@
 import { Command, CommanderError, Option as CommanderOption } from "commander";
 import type { ConfigOf, Option, Options } from "./config.ts";
-import { envOf, flagOf, invalidConfig, readConfig } from "./config.ts";
+import { envOf, flagOf, readConfig } from "./config.ts";
 import { MeshError } from "./errors.ts";
 import { createLog, LOG_LEVELS, type Log, silentLog } from "./log.ts";
 import { printable } from "./printable.ts";
@@ -75,12 +75,11 @@ function configure<O extends Options>(target: Command, definition: ProgramComman
     const flags = target.opts<Record<string, unknown>>();
     const byName = Object.entries(options).map(([name, option]) => [name, flags[attributeOf(option)]]);
     const given = operands.map((name, index) => [name, target.args[index]]);
-    const config = readConfig(options, {
+    const sources = {
       flags: Object.fromEntries([...byName, ...given]) as Record<string, unknown>,
       file: flags["config"] as string | undefined,
-    });
-    const faults = definition.check?.(config) ?? [];
-    if (faults.length > 0) throw invalidConfig(faults);
+    };
+    const config = readConfig(options, sources, definition.check);
     if (flags["validate"] === true) {
       process.stdout.write("configuration is valid\n");
       return;

@@ -15,7 +15,7 @@ export class ClusterStore {
     this.#cell = cell;
   }
 
-  static async open(directory: StateDirectory): Promise<ClusterStore> {
+  static async open(directory: Pick<StateDirectory, "document">): Promise<ClusterStore> {
     const document = directory.document<Clusters>("clusters", clustersSchema);
     return new ClusterStore(await StateCell.open(document, { clusters: [] }));
   }

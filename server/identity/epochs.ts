@@ -19,7 +19,7 @@ export class Epochs {
     this.#reserved = reserved;
   }
 
-  static async open(directory: StateDirectory): Promise<Epochs> {
+  static async open(directory: Pick<StateDirectory, "document">): Promise<Epochs> {
     const document = directory.document("epochs", schema);
     return new Epochs(document, (await document.read())?.reserved ?? 0);
   }

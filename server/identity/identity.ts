@@ -10,7 +10,7 @@ import { openRelayCa, type RelayCa, type ServerNames } from "./relay-ca.ts";
 import { ServerCertificate } from "./server-certificate.ts";
 
 export interface ServerIdentityOptions {
-  readonly directory: StateDirectory;
+  readonly directory: Pick<StateDirectory, "document" | "file">;
   readonly names: ServerNames;
   readonly clock: Clock;
   readonly log: Log;

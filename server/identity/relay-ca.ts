@@ -104,7 +104,10 @@ export class RelayCa {
 const caSchema = z.object({ keyPem: z.string(), certificatePem: z.string() });
 
 /** Loads the relay's CA from the state directory; the first start makes it. Throws `state_corrupt` for a broken one. */
-export async function openRelayCa(directory: StateDirectory, clock: Clock): Promise<RelayCa> {
+export async function openRelayCa(
+  directory: Pick<StateDirectory, "document" | "file">,
+  clock: Clock,
+): Promise<RelayCa> {
   const document = directory.document("relay-ca", caSchema);
   const stored = await document.read();
   if (stored) return new RelayCa(readRoot(directory.file("relay-ca.json"), stored), clock);

@@ -37,7 +37,7 @@ const stored = z.object({
 });
 
 export interface ReconcilerOptions {
-  readonly directory: StateDirectory;
+  readonly directory: Pick<StateDirectory, "document">;
   readonly intents: IntentBook;
   readonly log: Log;
 }

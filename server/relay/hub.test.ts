@@ -20,6 +20,7 @@ import {
   wireResource,
   type WireResource,
 } from "../../common/session/resource-set.ts";
+import { LocalSessions } from "../store/local-sessions.ts";
 import { Hub } from "./hub.ts";
 import { IntentBook } from "./intent-book.ts";
 import type { Outgoing } from "./session.ts";
@@ -45,7 +46,7 @@ function setUp({ ready = true, hellosPerSecond = 100, revoked = new Set<string>(
     statuses,
     notReady: () => (ready ? [] : ["the sources have not been read yet"]),
     isEnrolled: (cluster) => !revoked.has(cluster),
-    nextEpoch: async () => ++epoch,
+    sessions: new LocalSessions({ next: async () => ++epoch }),
     onSessionChange: () => undefined,
     heartbeatMs: 20_000,
     hellosPerSecond,

@@ -9,11 +9,12 @@ import { clip, MAX_VERSION } from "../../common/session/bounds.ts";
 import type { CallContext, Send } from "../../common/session/handlers.ts";
 import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
 import type { ClusterPrincipal } from "../identity/methods.ts";
+import type { SessionStore } from "../identity/session-store.ts";
 import { Admission } from "./admission.ts";
 import { Fanout } from "./fanout.ts";
 import type { IntentBook } from "./intent-book.ts";
 import { PushMachine } from "./push-machine.ts";
-import { createPushEncoder, Session, type Outgoing } from "./session.ts";
+import { createPushEncoder, Session, type Outgoing, type SessionInfo } from "./session.ts";
 import type { StatusBook } from "./status-book.ts";
 import { viewIntent, viewSession } from "./views.ts";
 
@@ -27,8 +28,8 @@ export interface HubOptions {
   readonly notReady: () => readonly string[];
   /** False for a cluster that is not (or no longer) enrolled. */
   readonly isEnrolled: (cluster: string) => boolean;
-  /** Epoch of a new session: greater than all before. */
-  readonly nextEpoch: () => Promise<bigint>;
+  /** The sessions of all replicas. */
+  readonly sessions: Pick<SessionStore, "begin" | "end" | "noteClockOffset">;
   /** Called when a session begins or ends, or what it has acknowledged changes. */
   readonly onSessionChange: (cluster: string) => void;
   readonly heartbeatMs?: number;
@@ -73,15 +74,14 @@ export class Hub {
     const hello = await this.#readHello(iterator, call.signal);
     const { cluster } = call.principal;
     this.#checkServing(cluster);
-    const epoch = await this.#options.nextEpoch();
-    // Asked at the last moment: a revocation while the hello was awaited found no session to end.
-    if (!this.#options.isEnrolled(cluster)) throw new MeshError("permission_denied", `cluster ${cluster} is revoked`);
-    const session = this.#open(call, { hello, epoch }, send);
+    const info = await this.#begin(hello, call);
+    let session: Session | undefined;
     try {
+      session = this.#open(info, hello, send);
       // When the server ends the session the reader is left behind; it ends with the call.
       await Promise.race([this.#read(iterator, session), aborted(AbortSignal.any([call.signal, session.ended]))]);
     } finally {
-      this.#closed(session);
+      this.#closed(info, session);
     }
     session.ended.throwIfAborted();
   }
@@ -162,32 +162,36 @@ export class Hub {
     this.#admission.take(cluster);
   }
 
-  #open(
-    call: CallContext<ClusterPrincipal>,
-    { hello, epoch }: { hello: Hello; epoch: bigint },
-    send: Send<Outgoing>,
-  ): Session {
-    const { clock, log, intents } = this.#options;
-    const { cluster, peer } = call.principal;
-    this.#sessions.get(cluster)?.end(new MeshError("canceled", `a newer session of ${cluster} took over`));
+  /** Records the session for all replicas: from here on every older one of the cluster is over. */
+  async #begin({ agentVersion }: Hello, { principal, peer }: CallContext<ClusterPrincipal>): Promise<SessionInfo> {
+    const begun = {
+      cluster: principal.cluster,
+      sessionId: randomUUID(),
+      peer,
+      agentVersion: clip(agentVersion, MAX_VERSION),
+      connectedAtMs: this.#options.clock.now(),
+    };
+    const epoch = await this.#options.sessions.begin(begun);
+    return { ...begun, epoch, certificateNotAfterMs: principal.peer.notAfterMs };
+  }
+
+  #open(info: SessionInfo, hello: Hello, send: Send<Outgoing>): Session {
+    const { clock, log, intents, isEnrolled } = this.#options;
+    const { cluster, sessionId, epoch, peer } = info;
+    // Asked at the last moment: a revocation while the hello was awaited found no session to end.
+    if (!isEnrolled(cluster)) throw new MeshError("permission_denied", `cluster ${cluster} is revoked`);
+    const other = this.#sessions.get(cluster);
+    if (other && other.info.epoch > epoch) throw superseded(cluster);
+    other?.end(superseded(cluster));
     const machine = this.#machines.get(cluster) ?? new PushMachine(ISSUED_CERTIFICATE);
     this.#machines.set(cluster, machine);
-    const info = {
-      cluster,
-      id: randomUUID(),
-      epoch,
-      peer: call.peer,
-      agentVersion: clip(hello.agentVersion, MAX_VERSION),
-      connectedAtMs: clock.now(),
-      certificateNotAfterMs: peer.notAfterMs,
-    };
     const session = new Session(info, { send, machine, encode: this.#encode, now: () => clock.now() });
     this.#sessions.set(cluster, session);
     machine.want(intents.get(cluster));
     machine.begin(hello.held.find(({ type }) => type === ISSUED_CERTIFICATE)?.digest ?? Buffer.alloc(0));
-    session.send({ $case: "welcome", value: this.#welcome(info.id, epoch) });
+    session.send({ $case: "welcome", value: this.#welcome(sessionId, epoch) });
     session.flush();
-    log.info("session began", { cluster, session: info.id, epoch: String(epoch), peer: call.peer });
+    log.info("session began", { cluster, session: sessionId, epoch: String(epoch), peer });
     this.#options.onSessionChange(cluster);
     return session;
   }
@@ -214,6 +218,7 @@ export class Hub {
       const { message } = next.value;
       if (message?.$case === "status") this.#options.statuses.take(cluster, message.value);
       if (message?.$case === "result") this.#acknowledged(cluster);
+      if (message?.$case === "heartbeat") this.#options.sessions.noteClockOffset(session.info, session.clockOffsetMs);
     }
   }
 
@@ -244,15 +249,14 @@ export class Hub {
     }
   }
 
-  #closed(session: Session): void {
-    const { cluster, id } = session.info;
-    this.#options.log.info("session ended", {
-      cluster,
-      session: id,
-      ...(session.ended.aborted ? { err: session.ended.reason as unknown } : {}),
-    });
+  /** `session` is undefined for one that was recorded and then not let in. */
+  #closed(info: SessionInfo, session: Session | undefined): void {
+    const { cluster, sessionId } = info;
+    const reason = session?.ended.aborted ? MeshError.from(session.ended.reason) : undefined;
+    this.#options.log.info("session ended", { cluster, session: sessionId, ...(reason ? { err: reason } : {}) });
     // A newer session of the same cluster may have taken the place already.
-    if (this.#sessions.get(cluster) === session) this.#sessions.delete(cluster);
+    if (session && this.#sessions.get(cluster) === session) this.#sessions.delete(cluster);
+    this.#options.sessions.end(info, reason?.message ?? "the agent left");
     this.#options.onSessionChange(cluster);
   }
 
@@ -260,6 +264,8 @@ export class Hub {
     return SPREAD_BASE_MS + this.#sessions.size * SPREAD_PER_SESSION_MS;
   }
 }
+
+const superseded = (cluster: string): MeshError => new MeshError("canceled", `a newer session of ${cluster} took over`);
 
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {

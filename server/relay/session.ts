@@ -3,18 +3,14 @@ import { soundTime } from "../../common/session/bounds.ts";
 import type { Send } from "../../common/session/handlers.ts";
 import { keyOf } from "../../common/session/resource-set.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
+import type { NewSession } from "../identity/session-store.ts";
 import type { PushMachine } from "./push-machine.ts";
 
 /** A message down, as an object or encoded already. */
 export type Outgoing = ConnectResponse | Buffer;
 
-export interface SessionInfo {
-  readonly cluster: string;
-  readonly id: string;
+export interface SessionInfo extends NewSession {
   readonly epoch: bigint;
-  readonly peer: string;
-  readonly agentVersion: string;
-  readonly connectedAtMs: number;
   readonly certificateNotAfterMs: number;
 }
 

@@ -6,12 +6,12 @@ import type { Session } from "./session.ts";
 
 /** A live session as people see it. */
 export function viewSession(session: Session, machine: PushMachine | undefined): ClusterSession {
-  const { cluster, id, epoch, peer, agentVersion, connectedAtMs, certificateNotAfterMs } = session.info;
+  const { cluster, sessionId, epoch, peer, agentVersion, connectedAtMs, certificateNotAfterMs } = session.info;
   return {
     cluster,
     identity: "ENROLLED",
     connected: true,
-    sessionId: id,
+    sessionId,
     epoch,
     peer,
     agentVersion,

@@ -37,7 +37,7 @@ const storedSchema = z.object({
 export type SessionFacts = Pick<Hub, "isConnected" | "acknowledged" | "rejection">;
 
 export interface StatusRoomOptions {
-  readonly directory: StateDirectory;
+  readonly directory: Pick<StateDirectory, "document">;
   readonly intents: IntentBook;
   readonly reports: StatusBook;
   /** Whether the cluster's identity was taken away. */

@@ -1,42 +1,47 @@
 import assert from "node:assert/strict";
+import { mkdtempDisposable } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { systemClock } from "../../common/runtime/clock.ts";
 import { silentLog } from "../../common/runtime/log.ts";
 import { readConfig } from "../../common/runtime/config.ts";
-import { checkServerConfig, serverOptions } from "../config.ts";
+import { adminSocketOf, checkServerConfig, serverOptions } from "../config.ts";
 import { openHome } from "./home.ts";
 
 const CONTEXT = { clock: systemClock, random: Math.random, log: silentLog };
-const NONE = {
-  sourceDir: undefined,
-  sourceKubeconfig: undefined,
-  sourceNamespace: undefined,
-  sourcePollMs: 500,
-};
 
-const faultsOf = (given: object): string => {
-  const flags = { stateDir: "s", ...given };
-  return checkServerConfig(readConfig(serverOptions, { flags, env: {} })).join("; ");
-};
+const configOf = (flags: object) => readConfig(serverOptions, { flags: { ...flags }, env: {} });
+const faultsOf = (flags: object): string => checkServerConfig(configOf(flags)).join("; ");
 
-test("home - exactly one source must be named, and a directory takes no namespace", () => {
-  assert.equal(faultsOf({ sourceDir: "d" }), "");
-  assert.equal(faultsOf({ sourceInCluster: true, sourceNamespace: "n" }), "");
-  assert.match(faultsOf({}), /source\.kubeconfig and source\.inCluster: exactly one is needed, got 0/);
-  assert.match(faultsOf({ sourceDir: "d", sourceKubeconfig: "f", sourceInCluster: true }), /got 3/);
-  assert.match(faultsOf({ sourceDir: "d", sourceNamespace: "n" }), /source\.namespace: a directory has no namespaces/);
+test("home - exactly one must be named, and an API server leaves no state on this machine", () => {
+  assert.equal(faultsOf({ sourceDir: "d", stateDir: "s" }), "");
+  assert.equal(faultsOf({ kubernetesInCluster: true }), "");
+  assert.match(
+    faultsOf({}),
+    /^source\.dir, kubernetes\.inCluster and kubernetes\.kubeconfig: exactly one is needed, got 0; state\.dir: is required/,
+  );
+  assert.match(faultsOf({ sourceDir: "d", kubernetesKubeconfig: "f", kubernetesInCluster: true }), /got 3/);
+  assert.match(faultsOf({ kubernetesKubeconfig: "f", stateDir: "s" }), /state\.dir: in kubernetes mode all state is/);
+});
+
+test("home - the admin socket lies in the state directory, or where a pod has room for it", () => {
+  assert.equal(adminSocketOf(configOf({ stateDir: "s" })), "s/admin.sock");
+  assert.equal(adminSocketOf(configOf({})), "/run/mesh-relay/admin.sock");
+  assert.equal(adminSocketOf(configOf({ adminSocket: "a" })), "a");
 });
 
 test("home - a kubeconfig that cannot be read is named", async () => {
-  const config = { ...NONE, sourceKubeconfig: "/nonexistent/kubeconfig" };
+  const config = configOf({ kubernetesKubeconfig: "/nonexistent/kubeconfig" });
   const message = /kubeconfig \/nonexistent\/kubeconfig cannot be read: ENOENT/;
   await assert.rejects(openHome(config, CONTEXT), { code: "config_invalid", message });
 });
 
-test("home - a source directory that is not there is named before anything is served", async () => {
+test("home - a source directory that is not there is named before anything is served, and the state is given back", async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), "home-"));
+  const config = configOf({ sourceDir: "/nonexistent/source", stateDir: join(folder.path, "state") });
   const message = /source directory \/nonexistent\/source cannot be read/;
-  await assert.rejects(openHome({ ...NONE, sourceDir: "/nonexistent/source" }, CONTEXT), {
-    code: "config_invalid",
-    message,
-  });
+  // Twice: the first attempt must not keep the lock.
+  await assert.rejects(openHome(config, CONTEXT), { code: "config_invalid", message });
+  await assert.rejects(openHome(config, CONTEXT), { code: "config_invalid", message });
 });

@@ -1,18 +1,28 @@
 import type { Clock, Random } from "../../common/runtime/clock.ts";
-import type { Latest } from "../../common/runtime/latest.ts";
+import { MeshError } from "../../common/runtime/errors.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import type { Task } from "../../common/runtime/tasks.ts";
-import type { MeshesStatus } from "../admin/services.ts";
+import { isKubernetesMode } from "../../common/kube/settings.ts";
 import type { ServerConfig } from "../config.ts";
-import type { SourcedIntent } from "../intent/snapshot.ts";
-import { SourceDirectory } from "./source-directory.ts";
+import type { ServerIdentity } from "../identity/identity.ts";
+import type { SessionStore } from "../identity/session-store.ts";
+import type { Leadership } from "./leadership.ts";
+import type { Pipeline, PipelineDeps } from "./pipeline.ts";
+import { openStandaloneHome } from "./standalone-home.ts";
 
-/** Where people keep what they want: a directory, or an API server. */
+/** Where all state of the server lives: directories of this machine, or an API server that its replicas share. */
 export interface Home {
-  /** Set once all of it was read, then on each change. */
-  readonly intents: Latest<SourcedIntent>;
-  /** What keeps it up to date, and writes the statuses back where it has a place for them. */
-  readonly tasks: (statuses: Latest<MeshesStatus>) => Readonly<Record<string, Task>>;
+  readonly identity: ServerIdentity;
+  readonly sessions: SessionStore;
+  readonly leadership: Leadership;
+  /** The way from intent to status in this home. To be called once. */
+  readonly openPipeline: (deps: PipelineDeps) => Promise<Pipeline>;
+  /** Reasons why agents cannot be served yet; empty when they can. */
+  readonly notReady: () => readonly string[];
+  /** What keeps it up to date. */
+  readonly tasks: Readonly<Record<string, Task>>;
+  /** Gives it back; to be called when nothing uses it any more. */
+  readonly close: () => Promise<void>;
 }
 
 export interface HomeContext {
@@ -21,18 +31,16 @@ export interface HomeContext {
   readonly log: Log;
 }
 
-type HomeConfig = Pick<ServerConfig, "sourceDir" | "sourcePollMs" | "sourceKubeconfig" | "sourceNamespace">;
-
 /** Opens the home that the configuration names; see `checkServerConfig`. Throws for one that cannot be read. */
-export async function openHome(config: HomeConfig, context: HomeContext): Promise<Home> {
-  const { sourceDir, sourcePollMs, sourceKubeconfig, sourceNamespace: namespace } = config;
-  if (sourceDir === undefined) {
+export async function openHome(config: ServerConfig, context: HomeContext): Promise<Home> {
+  if (isKubernetesMode(config)) {
     // Loaded only where it is used: the Kubernetes client costs tens of MiB.
-    const { kubernetesHome } = await import("./kubernetes-home.ts");
-    return kubernetesHome({ kubeconfigFile: sourceKubeconfig, namespace }, context);
+    const { openKubernetesHome } = await import("./kubernetes-home.ts");
+    return openKubernetesHome(config, context);
   }
-  const { clock, log } = context;
-  const directory = new SourceDirectory({ path: sourceDir, clock, log, pollMs: sourcePollMs });
-  await directory.check();
-  return { intents: directory.intents, tasks: () => ({ source: (stop) => directory.run(stop) }) };
+  const { sourceDir, stateDir } = config;
+  if (sourceDir === undefined || stateDir === undefined) {
+    throw new MeshError("config_invalid", "source.dir and state.dir are required");
+  }
+  return openStandaloneHome({ ...config, sourceDir, stateDir }, context);
 }

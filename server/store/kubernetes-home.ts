@@ -1,30 +1,43 @@
 import { KubeClient } from "../../common/kube/client.ts";
-import { KubernetesStatus } from "../status/kubernetes-status.ts";
+import { kubeconfigOf, replicaNameOf } from "../../common/kube/settings.ts";
+import { serverNamesOf, type ServerConfig } from "../config.ts";
+import { openServerIdentity } from "../identity/identity.ts";
 import type { Home, HomeContext } from "./home.ts";
-import { KubernetesSource } from "./kubernetes-source.ts";
+import { openKubernetesPipeline } from "./kubernetes-pipeline.ts";
+import { type Leadership, SoleLeadership } from "./leadership.ts";
+import { LocalSessions } from "./local-sessions.ts";
+import { memoryDocuments } from "./memory-documents.ts";
 
-export interface KubernetesHomeOptions {
-  /** undefined: the cluster that this program runs in. */
-  readonly kubeconfigFile: string | undefined;
-  /** undefined: all namespaces. */
-  readonly namespace: string | undefined;
+/** What everything that works on the API server shares. */
+export interface KubernetesContext extends HomeContext {
+  readonly client: KubeClient;
+  /** The one namespace of our objects. */
+  readonly namespace: string;
+  /** Name of this replica. */
+  readonly replica: string;
+  readonly leadership: Leadership;
 }
 
-/** An API server as the home of the intent and of its status. Throws `config_invalid`; connects to nothing yet. */
-export function kubernetesHome({ kubeconfigFile, namespace }: KubernetesHomeOptions, context: HomeContext): Home {
-  const client = KubeClient.open(kubeconfigFile);
-  const source = new KubernetesSource({ client, namespace, ...context });
+/** An API server as the home, shared by all replicas. Throws `config_invalid`; connects to nothing yet. */
+export async function openKubernetesHome(config: ServerConfig, common: HomeContext): Promise<Home> {
+  const client = KubeClient.open(kubeconfigOf(config));
+  const leadership = new SoleLeadership();
+  const context: KubernetesContext = {
+    ...common,
+    client,
+    namespace: config.kubernetesNamespace,
+    replica: replicaNameOf(config),
+    leadership,
+  };
+  const directory = memoryDocuments();
+  const identity = await openServerIdentity({ ...common, directory, names: serverNamesOf(config) });
   return {
-    intents: source.intents,
-    tasks: (statuses) => {
-      const writer = new KubernetesStatus({ client, objects: source.virtualMeshes, statuses, ...context });
-      return {
-        source: async (stop) => {
-          await source.run(stop);
-          client.close();
-        },
-        "status writer": (stop) => writer.run(stop),
-      };
-    },
+    identity,
+    sessions: new LocalSessions(identity.epochs),
+    leadership,
+    openPipeline: (deps) => openKubernetesPipeline(context, deps),
+    notReady: () => [],
+    tasks: {},
+    close: async () => client.close(),
   };
 }

@@ -21,6 +21,7 @@ import { RelayServiceService } from "../../proto/gen/relay/v1/relay.ts";
 import { Hub } from "../../server/relay/hub.ts";
 import { IntentBook } from "../../server/relay/intent-book.ts";
 import { relayService } from "../../server/relay/relay-service.ts";
+import { LocalSessions } from "../../server/store/local-sessions.ts";
 import { StatusBook } from "../../server/relay/status-book.ts";
 import { forwardPort } from "../harness/forward.ts";
 import { IstiodLinkWorld } from "../harness/istiod-link.ts";
@@ -71,7 +72,7 @@ async function startHub() {
     statuses: new StatusBook(),
     notReady: () => [],
     isEnrolled: () => true,
-    nextEpoch: () => Promise.resolve(++epoch),
+    sessions: new LocalSessions({ next: async () => ++epoch }),
     onSessionChange: () => undefined,
     hellosPerSecond: 1_000_000,
   });

@@ -57,14 +57,14 @@ async function startServer(folder: TemporaryFolder, kubeconfig: string) {
     name: "enterprise-networking",
     command: process.execPath,
     args: [
-      ...[path("server/main.ts"), "--source-kubeconfig", kubeconfig, "--state-dir", folder.file("state")],
+      ...[path("server/main.ts"), "--kubernetes-kubeconfig", kubeconfig, "--admin-socket", folder.file("admin.sock")],
       ...["--relay-listen", relay, "--enrollment-listen", enrollment],
       ...["--admin-listen", admin, "--monitor-listen", monitor],
     ],
     logFile: folder.file("server.log"),
     ready: async () => (await fetch(`http://${monitor}/livez`)).ok,
   });
-  const dialer = new Dialer({ address: `unix:${folder.file("state", "admin.sock")}`, peer: "admin socket" });
+  const dialer = new Dialer({ address: `unix:${folder.file("admin.sock")}`, peer: "admin socket" });
   return {
     readyz: () => fetch(`http://${monitor}/readyz`),
     log: () => process_.log(),

@@ -1,0 +1,33 @@
+/** A session as it begins. */
+export interface NewSession {
+  readonly cluster: string;
+  readonly sessionId: string;
+  readonly peer: string;
+  readonly agentVersion: string;
+  readonly connectedAtMs: number;
+}
+
+/** The session that a cluster has or had last. */
+export interface SessionRecord extends NewSession {
+  readonly epoch: bigint;
+  /** Replica of the server that holds or held it. */
+  readonly replica: string;
+  readonly connected: boolean;
+  readonly clockOffsetMs: number;
+}
+
+/** The sessions of all clusters, at all replicas. Every session of a cluster has a greater epoch than all before it. */
+export interface SessionStore {
+  /** Name of this replica. */
+  readonly replica: string;
+  /** Records a session that begins here, and gives its epoch: from then on every older session of the cluster is over. */
+  begin(session: NewSession): Promise<bigint>;
+  /** Records that a session of this replica has ended, unless a newer one has begun. Never throws; it is tried again. */
+  end(session: { readonly cluster: string; readonly epoch: bigint }, reason: string): void;
+  /** Notes how far the agent's clock is off. */
+  noteClockOffset(session: { readonly cluster: string; readonly epoch: bigint }, offsetMs: number): void;
+  get(cluster: string): SessionRecord | undefined;
+  isConnected(cluster: string): boolean;
+  /** Calls `listener` with the cluster after each change, also one by another replica. Returns what takes it off. */
+  onChange(listener: (cluster: string) => void): () => void;
+}

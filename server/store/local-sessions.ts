@@ -1,0 +1,51 @@
+import type { NewSession, SessionRecord, SessionStore } from "../identity/session-store.ts";
+import type { Epochs } from "../identity/epochs.ts";
+
+type Named = Pick<SessionRecord, "cluster" | "epoch">;
+
+/** Sessions of a server that has no other replica: only the epochs must outlive it. */
+export class LocalSessions implements SessionStore {
+  readonly replica = "";
+  readonly #epochs: Pick<Epochs, "next">;
+  readonly #sessions = new Map<string, SessionRecord>();
+  readonly #listeners = new Set<(cluster: string) => void>();
+
+  constructor(epochs: Pick<Epochs, "next">) {
+    this.#epochs = epochs;
+  }
+
+  async begin(session: NewSession): Promise<bigint> {
+    const epoch = await this.#epochs.next();
+    this.#set({ ...session, epoch, replica: this.replica, connected: true, clockOffsetMs: 0 });
+    return epoch;
+  }
+
+  end({ cluster, epoch }: Named): void {
+    const known = this.#sessions.get(cluster);
+    if (known?.epoch === epoch) this.#set({ ...known, connected: false });
+  }
+
+  /** Nobody is told: it comes with each heartbeat. */
+  noteClockOffset({ cluster, epoch }: Named, clockOffsetMs: number): void {
+    const known = this.#sessions.get(cluster);
+    if (known?.epoch === epoch) this.#sessions.set(cluster, { ...known, clockOffsetMs });
+  }
+
+  get(cluster: string): SessionRecord | undefined {
+    return this.#sessions.get(cluster);
+  }
+
+  isConnected(cluster: string): boolean {
+    return this.#sessions.get(cluster)?.connected ?? false;
+  }
+
+  onChange(listener: (cluster: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  #set(session: SessionRecord): void {
+    this.#sessions.set(session.cluster, session);
+    for (const listener of this.#listeners) listener(session.cluster);
+  }
+}

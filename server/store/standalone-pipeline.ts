@@ -1,0 +1,48 @@
+import type { StateDirectory } from "../../common/runtime/state-directory.ts";
+import { Reconciler } from "../intent/reconciler.ts";
+import { StatusRoom } from "../status/status-room.ts";
+import type { Pipeline, PipelineDeps } from "./pipeline.ts";
+import type { SourceDirectory } from "./source-directory.ts";
+
+export interface StandalonePipelineDeps extends PipelineDeps {
+  readonly directory: Pick<StateDirectory, "document">;
+}
+
+/** From a directory of YAML files to the status, with what was good last in the state directory. Throws `state_corrupt`. */
+export async function openStandalonePipeline(
+  source: Pick<SourceDirectory, "intents" | "run">,
+  deps: StandalonePipelineDeps,
+): Promise<Pipeline> {
+  const { directory, intents, reports, hub, sessions, clock, log } = deps;
+  const status = await StatusRoom.open({
+    directory,
+    intents,
+    reports,
+    isRevoked: (cluster) => deps.cluster(cluster)?.state === "REVOKED",
+    clock,
+    log,
+  });
+  const reconciler = await Reconciler.open({ directory, intents, log });
+  const facts = {
+    isConnected: (cluster: string) => sessions.isConnected(cluster),
+    acknowledged: (cluster: string, key: string) => hub.acknowledged(cluster, key),
+    rejection: (cluster: string, key: string) => hub.rejection(cluster, key),
+  };
+  return {
+    statuses: status.statuses,
+    notReady: () => (reconciler.reconciled.value ? [] : ["the sources have not been read yet"]),
+    sessionChanged: (cluster) => {
+      status.touch();
+      reconciler.forgetAcknowledged(cluster).catch((error: unknown) => {
+        log.error("cannot note what the agent has acknowledged", { cluster, err: error });
+      });
+    },
+    clusterChanged: () => status.touch(),
+    tasks: {
+      source: (stop) => source.run(stop),
+      reconcile: (stop) => reconciler.run(source.intents, stop),
+      status: (stop) => status.run(reconciler.reconciled, facts, stop),
+    },
+    leaderTasks: {},
+  };
+}
