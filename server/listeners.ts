@@ -22,6 +22,11 @@ const ENROLLMENT_LIMITS = {
   "grpc.max_connection_age_grace_ms": 10_000,
 };
 
+/** A listener with TLS waits for its certificate. */
+interface Listener extends Omit<GrpcServerOptions, "credentials"> {
+  readonly credentials?: () => GrpcServerOptions["credentials"] & object;
+}
+
 export interface ListenerDeps {
   readonly config: ServerConfig;
   readonly clock: Clock;
@@ -31,7 +36,8 @@ export interface ListenerDeps {
 /** The gRPC listeners of the server as tasks: what each serves, and to whom. */
 export function listenerTasks(parts: ServerParts, { config, clock, log }: ListenerDeps): Record<string, Task> {
   const { identity, hub, admin: sources } = parts;
-  const { registry, certificate, ca } = identity;
+  const { registry, pki } = identity;
+  const { ca } = pki;
   const relay = relayService({ hub, identity });
   const enrollment = {
     definition: EnrollmentServiceService,
@@ -39,17 +45,17 @@ export function listenerTasks(parts: ServerParts, { config, clock, log }: Listen
   };
   const admin = { definition: AdminServiceService, implementation: adminService({ sources, registry, clock }) };
   const changes = { definition: RegistryServiceService, implementation: registryService(registry, ca) };
-  const listeners: Readonly<Record<string, GrpcServerOptions>> = {
+  const listeners: Readonly<Record<string, Listener>> = {
     relay: {
       listen: config.relayListen,
-      credentials: certificate.relay,
+      credentials: () => pki.certificate.relay,
       services: [relay, admin, changes],
       authorize: methodTable(relayMethods(registry)),
       reflect: [RELAY_SERVICE, ADMIN_SERVICE, REGISTRY_SERVICE],
     },
     enrollment: {
       listen: config.enrollmentListen,
-      credentials: certificate.enrollment,
+      credentials: () => pki.certificate.enrollment,
       services: [enrollment],
       authorize: methodTable(enrollmentMethods),
       channelOptions: ENROLLMENT_LIMITS,
@@ -69,8 +75,11 @@ export function listenerTasks(parts: ServerParts, { config, clock, log }: Listen
     },
   };
   const toTask =
-    (name: string, options: GrpcServerOptions): Task =>
-    (signal) =>
-      runGrpcServer(options, signal, (listening) => log.info(`serving ${name}`, { listen: listening }));
+    (name: string, { credentials, ...options }: Listener): Task =>
+    async (signal) => {
+      if (credentials) await pki.opened(signal);
+      const secured = { ...options, ...(credentials && { credentials: credentials() }) };
+      await runGrpcServer(secured, signal, (listening) => log.info(`serving ${name}`, { listen: listening }));
+    };
   return Object.fromEntries(Object.entries(listeners).map(([name, options]) => [name, toTask(name, options)]));
 }

@@ -40,7 +40,7 @@ export async function openParts({ home, clock, random, log }: PartsOptions): Pro
     intents,
     statuses: reports,
     notReady,
-    isEnrolled: (cluster) => registry.get(cluster)?.state === "ENROLLED",
+    isServed: (cluster) => registry.isServed(cluster),
     sessions,
     onSessionChange: (cluster) => pipeline.sessionChanged(cluster),
   });

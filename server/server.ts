@@ -23,7 +23,7 @@ export async function runServer(config: ServerConfig, { log, signal }: ProgramCo
       ...pipeline.tasks,
       lead: (stop) => home.leadership.run(pipeline.leaderTasks, stop),
       hub: (stop) => hub.run(stop),
-      certificate: (stop) => identity.certificate.run(stop),
+      certificate: (stop) => identity.pki.run(stop),
       ...listenerTasks(parts, { config, clock, log }),
       monitor: (stop) =>
         runMonitor({ listen: config.monitorListen, registry, ready: notReady }, stop, (listening) =>

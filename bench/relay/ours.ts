@@ -4,7 +4,7 @@ import { createLog } from "../../common/runtime/log.ts";
 import { StateDirectory } from "../../common/runtime/state-directory.ts";
 import type { WireResource } from "../../common/session/resource-set.ts";
 import { methodTable, startGrpcServer } from "../../common/session/server.ts";
-import { openServerIdentity } from "../../server/identity/identity.ts";
+import { openLocalIdentity } from "../../server/store/local-identity.ts";
 import { relayMethods } from "../../server/identity/methods.ts";
 import { DEFAULT_SERVER_NAMES } from "../../server/identity/relay-ca.ts";
 import { Hub } from "../../server/relay/hub.ts";
@@ -29,14 +29,14 @@ class OurRelay {
     const log = createLog({ level: "info", program: "bench", stream: nowhere() });
     const clock = systemClock;
     const directory = await StateDirectory.open(stateDir, { program: "enterprise-networking" });
-    const identity = await openServerIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log });
+    const identity = await openLocalIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log });
     const hub = new Hub({
       clock,
       log,
       intents: this.#intents,
       statuses: new StatusBook(),
       notReady: () => [],
-      isEnrolled: (cluster) => identity.registry.get(cluster)?.state === "ENROLLED",
+      isServed: (cluster) => identity.registry.isServed(cluster),
       sessions: new LocalSessions(identity.epochs),
       onSessionChange: (cluster) => {
         const held = hub.acknowledged(cluster, KEY);
@@ -50,7 +50,7 @@ class OurRelay {
     this.#change("same");
     const { address } = await startGrpcServer({
       listen: "127.0.0.1:0",
-      credentials: identity.certificate.relay,
+      credentials: identity.pki.certificate.relay,
       services: [relayService({ hub, identity })],
       authorize: methodTable(relayMethods(identity.registry)),
       reflect: [RELAY_SERVICE],

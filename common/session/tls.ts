@@ -93,9 +93,8 @@ export interface PeerIdentity {
  * a certificate with two names is refused rather than read one way.
  */
 export function readPeerIdentity(der: Buffer | undefined): PeerIdentity {
-  if (!der) throw new MeshError("unauthenticated", "no client certificate was shown");
-  const certificate = new X509Certificate(der);
-  const uris = (certificate.subjectAltName ?? "").split(", ").filter((name) => name.startsWith("URI:"));
+  const { certificate, names } = namesOf(der);
+  const uris = names.filter((name) => name.startsWith("URI:"));
   const match = IDENTITY_URI.exec(uris[0] ?? "");
   if (uris.length !== 1 || !match?.[2]) {
     throw new MeshError(
@@ -103,8 +102,37 @@ export function readPeerIdentity(der: Buffer | undefined): PeerIdentity {
       `the client certificate must name one relay identity, it names ${uris.length}`,
     );
   }
+  return peerOf(certificate, { kind: match[1] === "cluster" ? "cluster" : "operator", name: match[2] });
+}
+
+/**
+ * Reads the cluster of a verified certificate that somebody else's CA made: its one name, as a DNS name (the reference's
+ * form) or as the relay's URI. Whatever else it names, it is refused rather than read one way.
+ */
+export function readNamedIdentity(der: Buffer | undefined): PeerIdentity {
+  const { certificate, names } = namesOf(der);
+  const found = names.filter((name) => name.startsWith("URI:") || name.startsWith("DNS:"));
+  const [name = ""] = found;
+  const cluster = CLUSTER_DNS.exec(name)?.[1] ?? CLUSTER_URI.exec(name)?.[1];
+  if (found.length === 1 && cluster) return peerOf(certificate, { kind: "cluster", name: cluster });
+  throw new MeshError(
+    "unauthenticated",
+    `the client certificate must name one cluster, as its one dns name; it has ${found.length} names`,
+  );
+}
+
+const CLUSTER_DNS = /^DNS:([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)$/;
+const CLUSTER_URI = /^URI:spiffe:\/\/mesh-relay\/cluster\/([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)$/;
+
+function namesOf(der: Buffer | undefined): { certificate: X509Certificate; names: string[] } {
+  if (!der) throw new MeshError("unauthenticated", "no client certificate was shown");
+  const certificate = new X509Certificate(der);
+  return { certificate, names: (certificate.subjectAltName ?? "").split(", ") };
+}
+
+function peerOf(certificate: X509Certificate, identity: Identity): PeerIdentity {
   return {
-    identity: { kind: match[1] === "cluster" ? "cluster" : "operator", name: match[2] },
+    identity,
     serial: certificate.serialNumber,
     fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
     notAfterMs: certificate.validToDate.getTime(),

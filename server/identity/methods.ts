@@ -1,5 +1,5 @@
 import type { Caller, MethodTable } from "../../common/session/server.ts";
-import { type PeerIdentity, readPeerIdentity } from "../../common/session/tls.ts";
+import type { PeerIdentity } from "../../common/session/tls.ts";
 import type { ClusterRegistry } from "./registry.ts";
 
 /** Principal of a call that a cluster's agent makes. */
@@ -25,11 +25,11 @@ const debugMethods = (rule: Rule): MethodTable => ({
 /** 9900: agents have their session, operators the rest. */
 export function relayMethods(registry: ClusterRegistry): MethodTable {
   const cluster = async ({ certificate }: Caller): Promise<ClusterPrincipal> => {
-    const peer = readPeerIdentity(certificate);
+    const peer = registry.peerOf(certificate);
     return { cluster: (await registry.admit(peer)).name, peer };
   };
   const operator = ({ certificate }: Caller): OperatorPrincipal => ({
-    operator: registry.admitOperator(readPeerIdentity(certificate)),
+    operator: registry.admitOperator(certificate),
   });
   return {
     "/relay.v1.RelayService/Connect": cluster,

@@ -11,7 +11,7 @@ import { silentLog } from "../../common/runtime/log.ts";
 import { StateDirectory } from "../../common/runtime/state-directory.ts";
 import { type PeerIdentity, readPeerIdentity } from "../../common/session/tls.ts";
 import { ManualClock } from "../../common/runtime/manual-clock.ts";
-import { openServerIdentity } from "./identity.ts";
+import { openLocalIdentity } from "../store/local-identity.ts";
 import type { ClusterRegistry } from "./registry.ts";
 import { DEFAULT_SERVER_NAMES, type SignedIdentity } from "./relay-ca.ts";
 import { formatJoinToken, makeJoinToken, parseJoinToken } from "./token.ts";
@@ -37,7 +37,7 @@ async function startWorld(): Promise<World> {
   const open = async (): Promise<ClusterRegistry> => {
     await directory?.close();
     directory = await StateDirectory.open(path, { program: "enterprise-networking" });
-    return (await openServerIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log })).registry;
+    return (await openLocalIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log })).registry;
   };
   return {
     clock,

@@ -1,16 +1,16 @@
 import type { KeyObject } from "node:crypto";
 import { certificateFacts } from "../../common/pki/certificate.ts";
-import { readCsr } from "../../common/pki/csr.ts";
 import { publicKeyHash } from "../../common/pki/keys.ts";
 import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { dnsLabel } from "../../common/runtime/settings.ts";
-import type { PeerIdentity } from "../../common/session/tls.ts";
+import { type PeerIdentity, readNamedIdentity, readPeerIdentity } from "../../common/session/tls.ts";
 import type { ClusterStore } from "./cluster-store.ts";
 import { RateLimit } from "./rate-limit.ts";
 import type { ClusterRecord } from "./records.ts";
 import type { RelayCa, SignedIdentity } from "./relay-ca.ts";
+import { readRequestKey } from "./request-key.ts";
 import {
   DEFAULT_TOKEN_TTL_MS,
   formatJoinToken,
@@ -20,11 +20,25 @@ import {
   MAX_TOKEN_TTL_MS,
   parseJoinToken,
 } from "./token.ts";
-import { afterUse, judgeToken, revoked, type TokenVerdict, withNext, withToken } from "./transitions.ts";
+import {
+  afterUse,
+  isInUse,
+  judgeToken,
+  registered,
+  revoked,
+  type TokenVerdict,
+  withNext,
+  withToken,
+} from "./transitions.ts";
 
 export interface RegistryDeps {
   readonly store: ClusterStore;
   readonly ca: RelayCa;
+  /**
+   * True: certificates come from somebody else, so nothing is signed here and no token is made. A cluster is let in by the
+   * name in its certificate while it is registered and not revoked.
+   */
+  readonly ownCertificates?: boolean;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -65,6 +79,17 @@ export class ClusterRegistry {
     return this.#deps.store.list();
   }
 
+  /** Whether the cluster may have a session. */
+  isServed(name: string): boolean {
+    const state = this.get(name)?.state;
+    return state === "ENROLLED" || (this.#deps.ownCertificates === true && state === "REGISTERED");
+  }
+
+  /** Reads the identity of a verified client certificate. Throws `unauthenticated` for one that names none, or several. */
+  peerOf(certificate: Buffer | undefined): PeerIdentity {
+    return this.#deps.ownCertificates ? readNamedIdentity(certificate) : readPeerIdentity(certificate);
+  }
+
   /**
    * Makes the record of a cluster and its token; a token made earlier is void. Throws `invalid_argument` for a bad name
    * or life, `conflict` for an enrolled cluster without `renew`.
@@ -72,6 +97,7 @@ export class ClusterRegistry {
   async register(name: string, { ttlMs = 0, renew = false } = {}): Promise<IssuedToken> {
     const { clock, log, store } = this.#deps;
     checkName(name, "cluster");
+    this.#checkSigns();
     if (ttlMs < 0 || ttlMs > MAX_TOKEN_TTL_MS) {
       throw new MeshError("invalid_argument", `token life of ${ttlMs / 1000} s, at most ${MAX_TOKEN_TTL_MS / 1000} s`, {
         hint: "give --token-ttl of at most 24h",
@@ -113,13 +139,15 @@ export class ClusterRegistry {
    */
   async enroll(tokenText: string, csrPem: string, peer: string): Promise<SignedIdentity & { cluster: string }> {
     const token = parseJoinToken(tokenText);
-    const found = token && this.#deps.store.findByToken(token.id);
+    const found = token && (await this.#deps.store.findByToken(token.id));
     if (!token || !found) throw this.#refuse(peer, token ? "unknown" : "malformed");
     const publicKey = await readRequestKey(csrPem);
     let signed: SignedIdentity | undefined;
     let verdict: TokenVerdict | undefined;
     await this.#deps.store.update(found.name, async (record) => {
-      if (record?.token?.id !== token.id) return record ?? found;
+      // It is called again when another replica was faster: then nothing of the first time holds.
+      signed = verdict = undefined;
+      if (record?.token?.id !== token.id) throw this.#refuse(peer, "replaced", token, found.name);
       verdict = judgeToken(record.token, token, publicKeyHash(publicKey), this.#deps.clock.now());
       if (verdict.kind === "refused") return record;
       if (verdict.kind === "wrong") return { ...record, token: verdict.token };
@@ -143,10 +171,11 @@ export class ClusterRegistry {
     }
     const nowMs = clock.now();
     if (nowMs > notAfterMs) throw expired(peer);
+    if (this.#deps.ownCertificates) return registered(store.get(identity.name), identity.name);
     try {
       const shown = { cluster: identity.name, fingerprint };
       const known = store.get(identity.name);
-      if (known && afterUse(known, shown, nowMs) === known) return known;
+      if (known && isInUse(known, shown, nowMs)) return known;
       return await store.update(identity.name, (record) => afterUse(record, shown, nowMs));
     } catch (error) {
       log.warn("certificate refused", { cluster: identity.name, serial, err: error });
@@ -156,6 +185,7 @@ export class ClusterRegistry {
 
   /** Signs a new certificate for the cluster of `peer`; the old one stays good until the new one is used. */
   async renew(peer: PeerIdentity, csrPem: string): Promise<SignedIdentity> {
+    this.#checkSigns();
     const { name } = await this.admit(peer);
     this.#renewals.take(name);
     const publicKey = await readRequestKey(csrPem);
@@ -173,17 +203,30 @@ export class ClusterRegistry {
   /** Signs a client certificate for a person, good for a day; it is not recorded, so it cannot be taken back sooner. */
   async issueOperator(name: string, csrPem: string): Promise<SignedIdentity> {
     checkName(name, "operator");
+    this.#checkSigns();
     const signed = await this.#deps.ca.signClient(await readRequestKey(csrPem), { kind: "operator", name });
     this.#deps.log.info("operator certificate issued", { operator: name, notAfter: iso(signed.notAfterMs) });
     return signed;
   }
 
-  /** Throws unless a verified certificate is an operator's and in force. Returns the operator's name. */
-  admitOperator(peer: PeerIdentity): string {
+  /**
+   * Throws unless a verified certificate is an operator's, in force, and signed by the relay's own CA: those of operators
+   * are not recorded, so that nobody else below the same root may make one. Returns the operator's name.
+   */
+  admitOperator(certificate: Buffer | undefined): string {
+    const peer = this.peerOf(certificate);
     const { kind, name } = peer.identity;
     if (kind !== "operator") throw new MeshError("permission_denied", `${kind} ${name} is not an operator`);
     if (this.#deps.clock.now() > peer.notAfterMs) throw expired(peer);
-    return name;
+    if (certificate && !this.#deps.ownCertificates && this.#deps.ca.hasSigned(certificate)) return name;
+    throw new MeshError("unauthenticated", `the certificate of operator ${name} is not of the relay's own authority`);
+  }
+
+  #checkSigns(): void {
+    if (!this.#deps.ownCertificates) return;
+    throw new MeshError("failed_precondition", "the relay's own certificate authority is disabled", {
+      hint: "make the client certificate with yours, and register the cluster: kubectl apply a KubernetesCluster of its name",
+    });
   }
 
   #sign(cluster: string, publicKey: KeyObject): Promise<SignedIdentity> {
@@ -200,25 +243,13 @@ export class ClusterRegistry {
 }
 
 const reasonOf = (verdict: TokenVerdict | undefined): string =>
-  verdict?.kind === "refused" ? verdict.reason : verdict ? "wrong secret" : "replaced";
+  verdict?.kind === "refused" ? verdict.reason : "wrong secret";
 
 function checkName(name: string, what: string): void {
   if (dnsLabel.safeParse(name).success) return;
   throw new MeshError("invalid_argument", `${what} name "${name.slice(0, 80)}" is not a dns label`, {
     hint: "use lower-case letters, digits and dashes, at most 63",
   });
-}
-
-const ALLOWED_CURVES = ["prime256v1", "secp384r1"];
-const MIN_RSA_BITS = 2048;
-
-/** The key of a proper request; everything else in it is ignored. */
-async function readRequestKey(csrPem: string): Promise<KeyObject> {
-  const { publicKey } = await readCsr(csrPem);
-  const { namedCurve = "", modulusLength = 0 } = publicKey.asymmetricKeyDetails ?? {};
-  if (ALLOWED_CURVES.includes(namedCurve) || modulusLength >= MIN_RSA_BITS) return publicKey;
-  const found = namedCurve || `${publicKey.asymmetricKeyType ?? "unknown"} ${modulusLength}`;
-  throw new MeshError("invalid_argument", `csr: key ${found}, want p-256, p-384 or rsa of ${MIN_RSA_BITS} bits`);
 }
 
 function recordOf({ certificate, notAfterMs }: SignedIdentity, publicKey: KeyObject) {

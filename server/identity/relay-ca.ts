@@ -1,4 +1,4 @@
-import type { KeyObject } from "node:crypto";
+import { type KeyObject, X509Certificate } from "node:crypto";
 import * as z from "zod";
 import { type Authority, createRootCa, signCertificate } from "../../common/pki/authority.ts";
 import { type Certificate, certificateFacts, parseCertificate, toPem } from "../../common/pki/certificate.ts";
@@ -42,20 +42,44 @@ export interface SignedIdentity {
   readonly notAfterMs: number;
 }
 
-/** The relay's own certificate authority. Its key never leaves the process and its state directory. */
-export class RelayCa {
+/** Who vouches for the server, its agents and its operators. */
+export interface RelayCa {
   /** PEM roots that agents and operators verify the server with. */
   readonly trustBundlePem: string;
   /** "sha256:" and the hex SHA-256 of the root's SubjectPublicKeyInfo. */
   readonly trustPin: string;
-  readonly #root: Authority;
+  /** Signs a client certificate for a cluster or an operator. The identity is the URI name; the common name means nothing. */
+  signClient(publicKey: KeyObject, identity: Identity): Promise<SignedIdentity>;
+  /** Whether it signed this certificate itself; another CA below the same root does not count. */
+  hasSigned(certificateDer: Buffer): boolean;
+}
+
+/** What a certificate authority is made of. */
+export interface SigningChain {
+  /** Signs. */
+  readonly issuer: Authority;
+  /** Its issuers, the nearest first, up to and with the root; empty when it is the root itself. */
+  readonly above: readonly Certificate[];
+  /** Roots to trust beside its own. */
+  readonly alsoTrusted?: readonly Certificate[];
+}
+
+/** The relay's own certificate authority. Its key leaves the process for its home alone. */
+export class SigningCa implements RelayCa {
+  readonly trustBundlePem: string;
+  readonly trustPin: string;
+  readonly #issuer: Authority;
+  readonly #above: readonly Certificate[];
   readonly #clock: Clock;
 
-  constructor(root: Authority, clock: Clock) {
-    this.#root = root;
+  constructor({ issuer, above, alsoTrusted = [] }: SigningChain, clock: Clock) {
+    const root = above.at(-1) ?? issuer.certificate;
+    const others = alsoTrusted.filter(({ x509 }) => !x509.raw.equals(root.x509.raw));
+    this.#issuer = issuer;
+    this.#above = above;
     this.#clock = clock;
-    this.trustBundlePem = toPem([root.certificate]);
-    this.trustPin = `sha256:${publicKeyHash(root.key)}`;
+    this.trustBundlePem = toPem([root, ...others]);
+    this.trustPin = `sha256:${publicKeyHash(root.x509.publicKey)}`;
   }
 
   /** Signs the server's own certificate. The root stands in the chain, so that an agent can compare its pin. */
@@ -69,7 +93,6 @@ export class RelayCa {
     });
   }
 
-  /** Signs a client certificate for a cluster or an operator. The identity is the URI name; the common name means nothing. */
   async signClient(publicKey: KeyObject, identity: Identity): Promise<SignedIdentity> {
     return this.#sign(identity.kind === "cluster" ? CLUSTER_LIFE_MS : OPERATOR_LIFE_MS, {
       publicKey,
@@ -81,21 +104,27 @@ export class RelayCa {
     });
   }
 
+  hasSigned(certificateDer: Buffer): boolean {
+    const shown = new X509Certificate(certificateDer);
+    const { x509 } = this.#issuer.certificate;
+    return shown.checkIssued(x509) && shown.verify(x509.publicKey);
+  }
+
   async #sign(
     lifeMs: number,
     request: Omit<Parameters<typeof signCertificate>[0], "issuer" | "notBeforeMs" | "notAfterMs">,
   ): Promise<SignedIdentity> {
     const nowMs = this.#clock.now();
-    const rootEndMs = certificateFacts(this.#root.certificate).notAfterMs;
+    const issuerEndMs = certificateFacts(this.#issuer.certificate).notAfterMs;
     const certificate = await signCertificate({
       ...request,
-      issuer: this.#root,
+      issuer: this.#issuer,
       notBeforeMs: nowMs - BACKDATE_MS,
-      notAfterMs: Math.min(nowMs + lifeMs, rootEndMs),
+      notAfterMs: Math.min(nowMs + lifeMs, issuerEndMs),
     });
     return {
       certificate,
-      chainPem: toPem([certificate, this.#root.certificate]),
+      chainPem: toPem([certificate, this.#issuer.certificate, ...this.#above]),
       notAfterMs: certificateFacts(certificate).notAfterMs,
     };
   }
@@ -107,10 +136,10 @@ const caSchema = z.object({ keyPem: z.string(), certificatePem: z.string() });
 export async function openRelayCa(
   directory: Pick<StateDirectory, "document" | "file">,
   clock: Clock,
-): Promise<RelayCa> {
+): Promise<SigningCa> {
   const document = directory.document("relay-ca", caSchema);
   const stored = await document.read();
-  if (stored) return new RelayCa(readRoot(directory.file("relay-ca.json"), stored), clock);
+  if (stored) return new SigningCa({ issuer: readRoot(directory.file("relay-ca.json"), stored), above: [] }, clock);
   const key = await generateKey({ type: "ec", curve: "P-256" });
   const nowMs = clock.now();
   const certificate = await createRootCa({
@@ -121,7 +150,7 @@ export async function openRelayCa(
     notAfterMs: nowMs + ROOT_LIFE_MS,
   });
   await document.write({ keyPem: privateKeyToPem(key), certificatePem: toPem([certificate]) });
-  return new RelayCa({ key, certificate }, clock);
+  return new SigningCa({ issuer: { key, certificate }, above: [] }, clock);
 }
 
 function readRoot(path: string, { keyPem, certificatePem }: z.output<typeof caSchema>): Authority {

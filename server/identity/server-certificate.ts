@@ -2,10 +2,11 @@ import { generateKey, privateKeyToPem } from "../../common/pki/keys.ts";
 import type { Clock } from "../../common/runtime/clock.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { type KeyAndChain, ReloadableServerCredentials, type ServerTls } from "../../common/session/tls.ts";
-import type { RelayCa, ServerNames } from "./relay-ca.ts";
+import type { ServerTlsCredentials } from "./pki.ts";
+import type { ServerNames, SigningCa } from "./relay-ca.ts";
 
 export interface ServerCertificateOptions {
-  readonly ca: RelayCa;
+  readonly ca: SigningCa;
   readonly names: ServerNames;
   readonly clock: Clock;
   readonly log: Log;
@@ -15,10 +16,8 @@ export interface ServerCertificateOptions {
 const RENEW_AT = 2 / 3;
 
 /** The server's TLS certificate: made in memory at each start, renewed while it runs, without dropping streams. */
-export class ServerCertificate {
-  /** For 9900: clients must show a certificate of the relay's CA. */
+export class ServerCertificate implements ServerTlsCredentials {
   readonly relay: ReloadableServerCredentials;
-  /** For 9901: clients show none. */
   readonly enrollment: ReloadableServerCredentials;
   readonly #options: ServerCertificateOptions;
   #renewAtMs: number;
@@ -65,6 +64,6 @@ function enrollmentTls({ keyPem, certificatePem }: Made): ServerTls {
   return { keyPem, certificatePem, minVersion: "TLSv1.3" };
 }
 
-function relayTls(made: Made, ca: RelayCa): ServerTls {
+function relayTls(made: Made, ca: SigningCa): ServerTls {
   return { ...enrollmentTls(made), clientRootsPem: ca.trustBundlePem };
 }

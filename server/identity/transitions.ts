@@ -79,6 +79,24 @@ export function afterUse(
   throw refusal("unauthenticated", cluster, `the certificate of cluster ${cluster} ${fault}`);
 }
 
+/** Whether this certificate may be used, and its use changes nothing. */
+export function isInUse({ state, current, previous }: ClusterRecord, shown: ShownCertificate, nowMs: number): boolean {
+  if (state !== "ENROLLED") return false;
+  const { fingerprint } = shown;
+  if (current?.fingerprint === fingerprint) return true;
+  return previous?.fingerprint === fingerprint && nowMs < previous.refusedFromMs;
+}
+
+/** The record of a cluster whose certificates somebody else makes. Throws for one that may not be served. */
+export function registered(record: ClusterRecord | undefined, cluster: string): ClusterRecord {
+  const hint = `register it: kubectl apply a KubernetesCluster named ${cluster}`;
+  if (!record)
+    throw new MeshError("failed_precondition", `cluster ${cluster} is not registered`, { hint, retryAfterMs: 10_000 });
+  if (record.state === "REVOKED")
+    throw new MeshError("permission_denied", `cluster ${cluster} is revoked`, { retryAfterMs: 10_000 });
+  return record;
+}
+
 /** Nothing helps before a person acts, so the agent is asked to try rarely. */
 function refusal(code: ErrorCode, cluster: string, message: string): MeshError {
   const hint = `give its agent a new token: meshctl cluster register ${cluster} --renew-token`;

@@ -45,7 +45,7 @@ function setUp({ ready = true, hellosPerSecond = 100, revoked = new Set<string>(
     intents,
     statuses,
     notReady: () => (ready ? [] : ["the sources have not been read yet"]),
-    isEnrolled: (cluster) => !revoked.has(cluster),
+    isServed: (cluster) => !revoked.has(cluster),
     sessions: new LocalSessions({ next: async () => ++epoch }),
     onSessionChange: () => undefined,
     heartbeatMs: 20_000,

@@ -26,8 +26,8 @@ export interface HubOptions {
   readonly statuses: StatusBook;
   /** Reasons why sessions are not served yet; empty when they are. */
   readonly notReady: () => readonly string[];
-  /** False for a cluster that is not (or no longer) enrolled. */
-  readonly isEnrolled: (cluster: string) => boolean;
+  /** False for a cluster that may not (or no longer) have a session. */
+  readonly isServed: (cluster: string) => boolean;
   /** The sessions of all replicas. */
   readonly sessions: Pick<SessionStore, "begin" | "end" | "noteClockOffset">;
   /** Called when a session begins or ends, or what it has acknowledged changes. */
@@ -176,10 +176,10 @@ export class Hub {
   }
 
   #open(info: SessionInfo, hello: Hello, send: Send<Outgoing>): Session {
-    const { clock, log, intents, isEnrolled } = this.#options;
+    const { clock, log, intents, isServed } = this.#options;
     const { cluster, sessionId, epoch, peer } = info;
     // Asked at the last moment: a revocation while the hello was awaited found no session to end.
-    if (!isEnrolled(cluster)) throw new MeshError("permission_denied", `cluster ${cluster} is revoked`);
+    if (!isServed(cluster)) throw new MeshError("permission_denied", `cluster ${cluster} is revoked`);
     const other = this.#sessions.get(cluster);
     if (other && other.info.epoch > epoch) throw superseded(cluster);
     other?.end(superseded(cluster));

@@ -1,7 +1,7 @@
 import { KubeClient } from "../../common/kube/client.ts";
 import { kubeconfigOf, replicaNameOf } from "../../common/kube/settings.ts";
 import { serverNamesOf, type ServerConfig } from "../config.ts";
-import { openServerIdentity } from "../identity/identity.ts";
+import { openLocalIdentity } from "../store/local-identity.ts";
 import type { Home, HomeContext } from "./home.ts";
 import { openKubernetesPipeline } from "./kubernetes-pipeline.ts";
 import { type Leadership, SoleLeadership } from "./leadership.ts";
@@ -30,7 +30,7 @@ export async function openKubernetesHome(config: ServerConfig, common: HomeConte
     leadership,
   };
   const directory = memoryDocuments();
-  const identity = await openServerIdentity({ ...common, directory, names: serverNamesOf(config) });
+  const identity = await openLocalIdentity({ ...common, directory, names: serverNamesOf(config) });
   return {
     identity,
     sessions: new LocalSessions(identity.epochs),

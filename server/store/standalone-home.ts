@@ -1,6 +1,6 @@
 import { StateDirectory } from "../../common/runtime/state-directory.ts";
 import { serverNamesOf, type ServerConfig } from "../config.ts";
-import { openServerIdentity } from "../identity/identity.ts";
+import { openLocalIdentity } from "../store/local-identity.ts";
 import type { Home, HomeContext } from "./home.ts";
 import { SoleLeadership } from "./leadership.ts";
 import { LocalSessions } from "./local-sessions.ts";
@@ -20,7 +20,7 @@ export async function openStandaloneHome(config: StandaloneConfig, context: Home
   const { clock, log } = context;
   const directory = await StateDirectory.open(config.stateDir, { program: "enterprise-networking" });
   try {
-    const identity = await openServerIdentity({ directory, names: serverNamesOf(config), clock, log });
+    const identity = await openLocalIdentity({ directory, names: serverNamesOf(config), clock, log });
     const source = new SourceDirectory({ path: config.sourceDir, clock, log, pollMs: config.sourcePollMs });
     await source.check();
     return {

@@ -13,7 +13,7 @@ import { AdminServiceService, GetIntentResponse, VirtualMeshStatus } from "../..
 import { CertificateState, IssuedCertificate, ReplicaStatus } from "../../proto/gen/certificates/v1/certificates.ts";
 import { Push } from "../../proto/gen/relay/v1/relay.ts";
 import { adminService, type AdminSources } from "../../server/admin/services.ts";
-import { openServerIdentity } from "../../server/identity/identity.ts";
+import { openLocalIdentity } from "../../server/store/local-identity.ts";
 import { adminReadMethods } from "../../server/identity/methods.ts";
 import { DEFAULT_SERVER_NAMES } from "../../server/identity/relay-ca.ts";
 import { temporaryFolder } from "../harness/folder.ts";
@@ -111,7 +111,7 @@ async function startAdmin(): Promise<{ readonly address: string } & AsyncDisposa
   const folder = await temporaryFolder();
   const directory = await StateDirectory.open(folder.file("server"), { program: "enterprise-networking" });
   const identity = { directory, names: DEFAULT_SERVER_NAMES, clock: systemClock, log: silentLog };
-  const { registry } = await openServerIdentity(identity);
+  const { registry } = await openLocalIdentity(identity);
   await registry.register("cluster-2", { ttlMs: 60_000, renew: false });
   const implementation = adminService({ sources: SOURCES, registry, clock: systemClock });
   const server = await startGrpcServer({

@@ -27,7 +27,8 @@ import {
 } from "../../proto/gen/relay/v1/relay.ts";
 import { adminService, registryService } from "../../server/admin/services.ts";
 import { enrollmentService } from "../../server/identity/enrollment-service.ts";
-import { openServerIdentity, type ServerIdentity } from "../../server/identity/identity.ts";
+import type { ServerIdentity } from "../../server/identity/identity.ts";
+import { openLocalIdentity } from "../../server/store/local-identity.ts";
 import { type ClusterPrincipal, enrollmentMethods, relayMethods } from "../../server/identity/methods.ts";
 import type { ClusterRegistry } from "../../server/identity/registry.ts";
 import { DEFAULT_SERVER_NAMES } from "../../server/identity/relay-ca.ts";
@@ -77,8 +78,9 @@ async function startWorld({ startMs = Date.now(), loseAnswers = 0 } = {}): Promi
   const folder = await temporaryFolder();
   const clock = new ManualClock(startMs);
   const directory = await StateDirectory.open(folder.file("server"), { program: "enterprise-networking" });
-  const identity = await openServerIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log: silentLog });
-  const { registry, ca, certificate } = identity;
+  const identity = await openLocalIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log: silentLog });
+  const { registry, pki } = identity;
+  const { ca, certificate } = pki;
   const sources = { async *watchStatus() {}, listSessions: () => [], getIntent: () => undefined };
   const relay = await startGrpcServer({
     listen: "127.0.0.1:0",
@@ -129,7 +131,7 @@ async function openAgent(world: World, cluster: string, changes: Partial<AgentId
   const { folder, clock, enrollment, identity } = world;
   const tokenFile = folder.file(`${cluster}.token`);
   const directory = await StateDirectory.open(folder.file(cluster), { program: "enterprise-agent", cluster });
-  const target = { address: enrollment.address, tokenFile, trustPin: identity.ca.trustPin, ...changes };
+  const target = { address: enrollment.address, tokenFile, trustPin: identity.pki.ca.trustPin, ...changes };
   const options = { directory, cluster, enrollment: target, clock, random: () => 0.5, log: silentLog };
   return { identity: await AgentIdentity.open(options), directory, tokenFile } satisfies Agent;
 }
@@ -142,7 +144,7 @@ async function enrolledAgent(world: World, cluster: string): Promise<Agent> {
 }
 
 function dial(world: World, identity: KeyAndChain | undefined): Dialer {
-  const rootsPem = world.identity.ca.trustBundlePem;
+  const rootsPem = world.identity.pki.ca.trustBundlePem;
   const tls = { rootsPem, minVersion: "TLSv1.3", ...(identity ? { identity } : {}) } as const;
   return new Dialer({ address: world.relay.address, tls, peer: "server" });
 }
@@ -251,7 +253,7 @@ describe("enrollment", () => {
   test("enrollment - takes a root file for the pin, and another name for the address", async () => {
     await using world = await startWorld();
     const trustBundleFile = world.folder.file("root.pem");
-    await writeFile(trustBundleFile, world.identity.ca.trustBundlePem);
+    await writeFile(trustBundleFile, world.identity.pki.ca.trustBundlePem);
     const changes = { trustPin: undefined, trustBundleFile, authority: "enterprise-networking.gloo-mesh" };
     const { identity, tokenFile, directory } = await openAgent(world, "cluster-1", changes);
     await writeFile(tokenFile, (await world.identity.registry.register("cluster-1")).text);
@@ -261,7 +263,7 @@ describe("enrollment", () => {
 
   test("enrollment - guessing from one address is slowed down", async () => {
     await using world = await startWorld();
-    const tls = { rootsPem: world.identity.ca.trustBundlePem, minVersion: "TLSv1.3" } as const;
+    const tls = { rootsPem: world.identity.pki.ca.trustBundlePem, minVersion: "TLSv1.3" } as const;
     const dialer = new Dialer({ address: world.enrollment.address, tls, peer: "server" });
     const call = { signal: world.signal, timeoutMs: 20_000 };
     const guess = () =>
@@ -334,7 +336,7 @@ describe("enrollment", () => {
     await using world = await startWorld({ startMs: Date.now() - 25 * DAY_MS });
     const { identity, directory } = await enrolledAgent(world, "cluster-1");
     const stop = new AbortController();
-    const running = world.identity.certificate.run(stop.signal);
+    const running = world.identity.pki.run(stop.signal);
     const dialer = dial(world, identity.current());
     const call = { signal: world.signal, timeoutMs: 20_000 };
     const renew = async () => {
@@ -433,7 +435,7 @@ describe("listeners", () => {
     const revoke = asAgent.unary(RegistryServiceService.revokeCluster, { cluster: "cluster-1" }, call);
     await assert.rejects(revoke, { code: "permission_denied", message: /cluster cluster-1 is not an operator/ });
     asAgent.close();
-    const tls = { rootsPem: world.identity.ca.trustBundlePem, minVersion: "TLSv1.3" } as const;
+    const tls = { rootsPem: world.identity.pki.ca.trustBundlePem, minVersion: "TLSv1.3" } as const;
     const onEnrollment = new Dialer({ address: world.enrollment.address, tls, peer: "server" });
     const register = { cluster: "mine", tokenTtlSeconds: 0, renewToken: false };
     await assert.rejects(onEnrollment.unary(RegistryServiceService.registerCluster, register, call), {

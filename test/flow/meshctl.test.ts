@@ -23,7 +23,8 @@ import {
 } from "../../proto/gen/admin/v1/admin.ts";
 import { CertificateState } from "../../proto/gen/certificates/v1/certificates.ts";
 import { adminService, type AdminSources, registryService } from "../../server/admin/services.ts";
-import { openServerIdentity, type ServerIdentity } from "../../server/identity/identity.ts";
+import type { ServerIdentity } from "../../server/identity/identity.ts";
+import { openLocalIdentity } from "../../server/store/local-identity.ts";
 import { adminReadMethods, adminSocketMethods, relayMethods } from "../../server/identity/methods.ts";
 import { DEFAULT_SERVER_NAMES } from "../../server/identity/relay-ca.ts";
 import { type TemporaryFolder, temporaryFolder } from "../harness/folder.ts";
@@ -102,8 +103,9 @@ async function startWorld(): Promise<World> {
   const folder = await temporaryFolder();
   const clock = systemClock;
   const directory = await StateDirectory.open(folder.file("server"), { program: "enterprise-networking" });
-  const identity = await openServerIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log: silentLog });
-  const { registry, ca, certificate } = identity;
+  const identity = await openLocalIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log: silentLog });
+  const { registry, pki } = identity;
+  const { ca, certificate } = pki;
   const services = [
     { definition: AdminServiceService, implementation: adminService({ sources: SOURCES, registry, clock }) },
     { definition: RegistryServiceService, implementation: registryService(registry, ca) },
@@ -140,7 +142,7 @@ describe("meshctl", () => {
     const tokenFile = world.folder.file("cluster-1.token");
     const registered = await world.meshctl("cluster", "register", "cluster-1", "--token-file", tokenFile);
     assert.deepEqual([registered.code, registered.stderr], [0, ""]);
-    assert.match(registered.stdout, new RegExp(`--relay-trust-pin=${world.identity.ca.trustPin}`));
+    assert.match(registered.stdout, new RegExp(`--relay-trust-pin=${world.identity.pki.ca.trustPin}`));
     assert.doesNotMatch(registered.stdout, /rjt1\./);
     assert.equal((await stat(tokenFile)).mode & 0o777, 0o600);
     await enroll(world.identity, await readFile(tokenFile, "utf8"));

@@ -71,7 +71,7 @@ async function startHub() {
     intents: new IntentBook(),
     statuses: new StatusBook(),
     notReady: () => [],
-    isEnrolled: () => true,
+    isServed: () => true,
     sessions: new LocalSessions({ next: async () => ++epoch }),
     onSessionChange: () => undefined,
     hellosPerSecond: 1_000_000,
