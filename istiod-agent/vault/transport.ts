@@ -1,7 +1,8 @@
-import { Agent as HttpAgent, type IncomingMessage, request as httpRequest, type RequestOptions } from "node:http";
-import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { Agent as HttpAgent, type IncomingMessage } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
 import { isIP } from "node:net";
 import { MeshError } from "../../common/runtime/errors.ts";
+import { exchange } from "../../common/runtime/http.ts";
 import { parseCertificates } from "../../common/pki/certificate.ts";
 import { connectionError } from "./errors.ts";
 import { connectTarget, type ResolveOverride, unbracket } from "./resolve.ts";
@@ -75,28 +76,24 @@ export class Transport {
     this.#agent.destroy();
   }
 
-  #exchange({ method, url, headers, body, signal }: HttpRequest): Promise<HttpResponse> {
+  async #exchange({ method, url, headers, body, signal }: HttpRequest): Promise<HttpResponse> {
     const name = unbracket(url.hostname);
-    const options: RequestOptions & { servername?: string } = {
-      ...connectTarget(url, this.#resolve),
-      agent: this.#agent,
-      method,
-      path: `${url.pathname}${url.search}`,
-      headers: { ...headers, host: url.host, ...(body === undefined ? {} : { "content-type": "application/json" }) },
-      signal,
-      ...(isIP(name) === 0 ? { servername: name } : {}),
-    };
-    const send = url.protocol === "https:" ? httpsRequest : httpRequest;
-    return new Promise((resolve, reject) => {
-      const request = send(options, (response) => {
-        readBody(response).then(
-          (text) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: parseBody(text) }),
-          reject,
-        );
-      });
-      request.on("error", reject);
-      request.end(body);
+    const { text, ...answer } = await exchange({
+      options: {
+        ...connectTarget(url, this.#resolve),
+        protocol: url.protocol,
+        agent: this.#agent,
+        method,
+        path: `${url.pathname}${url.search}`,
+        headers: { ...headers, host: url.host, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+        signal,
+        ...(isIP(name) === 0 ? { servername: name } : {}),
+      },
+      body,
+      maxBytes: MAX_BODY_BYTES,
+      tooLong: () => new MeshError("vault_malformed", `vault's answer is over ${MAX_BODY_BYTES} bytes`),
     });
+    return { ...answer, body: parseBody(text) };
   }
 }
 
@@ -108,19 +105,6 @@ function parseServer(server: string): URL {
   throw new MeshError("invalid_argument", `vault server is not an http or https url without credentials`, {
     hint: "write it like http://vault.vault:8200",
   });
-}
-
-async function readBody(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY_BYTES) {
-      throw new MeshError("vault_malformed", `vault's answer is over ${MAX_BODY_BYTES} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
 }
 
 function parseBody(text: string): unknown {
