@@ -63,7 +63,8 @@ async function close(server: Server): Promise<void> {
   await once(server, "close");
 }
 
-async function servingIdentity(names: readonly string[]): Promise<{ key: string; cert: string; caPem: string }> {
+/** A certificate for 127.0.0.1 and `names`, under an authority of its own. */
+export async function servingIdentity(names: readonly string[]): Promise<{ key: string; cert: string; caPem: string }> {
   const validity = { notBeforeMs: Date.now() - DAY_MS, notAfterMs: Date.now() + LIFE_MS };
   const caKey = await generateKey(EC);
   const certificate = await createRootCa({ subject: { commonName: "kubernetes" }, key: caKey, ...validity });
