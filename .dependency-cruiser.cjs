@@ -45,6 +45,13 @@ module.exports = {
       from: { path: "^common/(runtime|pki|session)/" },
       to: { path: "^common/(api|kube)/" },
     },
+    {
+      name: "istiod-agent-without-kubernetes-client",
+      comment: "the client costs tens of MiB in every istiod pod; common/kube/incluster makes its few calls",
+      severity: "error",
+      from: { path: "^(istiod-agent|common/kube/incluster)/" },
+      to: { path: "^common/kube/(?!incluster/|errors\\.ts$)" },
+    },
     door("grpc", "@grpc/[^/]+|grpc-health-check", ["common/session"]),
     door("kubernetes", "@kubernetes/client-node", ["common/kube"]),
     door("x509", "@peculiar/x509|reflect-metadata", ["common/pki"]),

@@ -1,8 +1,8 @@
 import { hostname } from "node:os";
 import * as z from "zod";
 import { defineOptions, type ConfigOf } from "../common/runtime/config.ts";
-import { dialAddress, listenAddress } from "../common/runtime/settings.ts";
-import type { PodContext } from "./keeper/issue-order.ts";
+import { dialAddress, dnsLabel, listenAddress } from "../common/runtime/settings.ts";
+import type { PodContext } from "./pod/context.ts";
 import { resolveOverride } from "./vault/resolve.ts";
 
 const path = z.string().min(1);
@@ -54,14 +54,28 @@ export const istiodAgentOptions = defineOptions({
   serviceAccountDir: {
     path: "serviceAccount.dir",
     argument: "DIR",
-    help: "directory with this pod's tokens: token (for Vault), enterprise-agent-token and istio-ca-token",
+    help: "directory with this pod's token (for Vault and the API server) and ca.crt; without an API server also enterprise-agent-token and istio-ca-token",
     schema: path.default("/var/run/secrets/kubernetes.io/serviceaccount"),
+  },
+  apiServerHost: {
+    path: "apiServer.host",
+    env: "KUBERNETES_SERVICE_HOST",
+    argument: "HOST",
+    help: "API server of this pod's cluster; every pod has the variable",
+    schema: z.string().min(1).optional(),
+  },
+  apiServerPort: {
+    path: "apiServer.port",
+    env: "KUBERNETES_SERVICE_PORT",
+    argument: "PORT",
+    help: "port of that API server; every pod has the variable",
+    schema: z.coerce.number("must be a port").int().min(1).max(65_535).default(443),
   },
   secretsDir: {
     path: "secrets.dir",
     argument: "DIR",
-    help: "directory with Secrets that an order may name, as NAMESPACE/NAME/KEY",
-    schema: path.default("/var/run/secrets/mesh-relay"),
+    help: "without an API server: directory with Secrets that an order may name, as NAMESPACE/NAME/KEY; without it /var/run/secrets/mesh-relay",
+    schema: path.optional(),
   },
   resolve: {
     path: "resolve",
@@ -73,14 +87,20 @@ export const istiodAgentOptions = defineOptions({
   agentAddress: {
     path: "agent.address",
     argument: "HOST:PORT",
-    help: "the enterprise-agent of this cluster",
-    schema: dialAddress.default("enterprise-agent.gloo-mesh:9977"),
+    help: "the enterprise-agent of this cluster; without it enterprise-agent.NAMESPACE:9977 of its namespace",
+    schema: dialAddress.optional(),
+  },
+  agentNamespace: {
+    path: "agent.namespace",
+    argument: "NAME",
+    help: "namespace of the enterprise-agent, where it publishes its certificates in ConfigMap enterprise-agent-ca",
+    schema: dnsLabel.default("gloo-mesh"),
   },
   agentCaFile: {
     path: "agent.caFile",
     argument: "FILE",
-    help: "PEM certificates that verify the enterprise-agent; read anew for each connection",
-    schema: path,
+    help: "PEM certificates that verify the enterprise-agent, read anew for each connection; with it all credentials come from files and no API server is asked",
+    schema: path.optional(),
   },
   agentAuthority: {
     path: "agent.authority",
@@ -103,7 +123,7 @@ export const istiodAgentOptions = defineOptions({
   monitorListen: {
     path: "monitor.listen",
     argument: "HOST:PORT",
-    help: "sidecar: /metrics, /livez, /readyz and /renewalz",
+    help: "sidecar: /metrics, /livez, /readyz, /startupz and /renewalz",
     schema: listenAddress.default("0.0.0.0:9091"),
   },
 });
@@ -111,7 +131,11 @@ export const istiodAgentOptions = defineOptions({
 export type IstiodAgentConfig = ConfigOf<typeof istiodAgentOptions>;
 
 /** Which pod this is. */
-export function podContextOf(config: IstiodAgentConfig): PodContext {
-  const { podName, podNamespace, serviceAccount, serviceAccountDir, secretsDir } = config;
-  return { podName: podName ?? hostname(), podNamespace, serviceAccount, serviceAccountDir, secretsDir };
+export function podContextOf({ podName, podNamespace, serviceAccount }: IstiodAgentConfig): PodContext {
+  return { podName: podName ?? hostname(), podNamespace, serviceAccount };
+}
+
+/** Where the agent of this cluster is dialled. */
+export function agentAddressOf({ agentAddress, agentNamespace }: IstiodAgentConfig): string {
+  return agentAddress ?? `enterprise-agent.${agentNamespace}:9977`;
 }

@@ -1,25 +1,23 @@
-import { join } from "node:path";
 import { LinkMode } from "../proto/gen/istiod/v1/istiod.ts";
 import { systemClock, type Clock, type Random } from "../common/runtime/clock.ts";
 import { MeshError } from "../common/runtime/errors.ts";
 import { Latest } from "../common/runtime/latest.ts";
-import { createRegistry, runMonitor, type Registry } from "../common/runtime/metrics.ts";
+import { createRegistry, runMonitor, type Check, type Registry } from "../common/runtime/metrics.ts";
 import type { ProgramContext } from "../common/runtime/process.ts";
 import { retry } from "../common/runtime/retry.ts";
 import { runTasks } from "../common/runtime/tasks.ts";
-import { podContextOf, type IstiodAgentConfig } from "./config.ts";
+import { agentAddressOf, podContextOf, type IstiodAgentConfig } from "./config.ts";
+import { openCredentials } from "./home.ts";
 import { Installer } from "./install/installer.ts";
 import { obtain } from "./issue/obtain.ts";
-import { attemptCounter, registerKeeperMetrics, renewalFaults } from "./keeper/health.ts";
+import { attemptCounter, registerKeeperMetrics, renewalFaults, startupFaults } from "./keeper/health.ts";
 import { Keeper, type Prove, type Workplace } from "./keeper/keeper.ts";
+import type { KeeperState } from "./keeper/state.ts";
 import { AgentLink } from "./link/agent-link.ts";
 import type { OrderState } from "./link/order-state.ts";
+import type { PodCredentials } from "./pod/credentials.ts";
 import { istiodClient } from "./prove/istiod.ts";
 import { prove, proveWithin } from "./prove/prove.ts";
-
-/** Names of the token files in the service account directory. */
-const LINK_TOKEN = "enterprise-agent-token";
-const ISTIOD_TOKEN = "istio-ca-token";
 
 const OPEN_BACKOFF = { baseMs: 500, capMs: 15_000 };
 const PROOF_WINDOW_MS = 10_000;
@@ -32,6 +30,7 @@ export interface ModeContext extends ProgramContext {
 }
 
 interface Parts {
+  readonly credentials: PodCredentials;
   readonly keeper: Keeper;
   readonly link: AgentLink;
   readonly context: Required<ModeContext>;
@@ -42,7 +41,8 @@ interface Parts {
  * enough. Throws `failed_precondition` when it is stopped before, `conflict` when another istiod-agent has the directory.
  */
 export async function runInitContainer(config: IstiodAgentConfig, context: ModeContext): Promise<void> {
-  const { keeper, link, context: full } = assemble(config, context, LinkMode.LINK_MODE_INIT, createRegistry());
+  const parts = assemble(config, context, LinkMode.LINK_MODE_INIT, createRegistry());
+  const { keeper, link, credentials, context: full } = parts;
   const done = new AbortController();
   const linked = link.run(AbortSignal.any([context.signal, done.signal]));
   try {
@@ -56,6 +56,7 @@ export async function runInitContainer(config: IstiodAgentConfig, context: ModeC
   } finally {
     done.abort();
     await linked;
+    credentials.close();
   }
 }
 
@@ -66,13 +67,20 @@ export async function runSidecar(
   onMonitor: (address: string) => void = () => undefined,
 ): Promise<void> {
   const registry = createRegistry();
-  const { keeper, link, context: full } = assemble(config, context, LinkMode.LINK_MODE_SIDECAR, registry);
+  const parts = assemble(config, context, LinkMode.LINK_MODE_SIDECAR, registry);
+  const { keeper, link, credentials, context: full } = parts;
   const { clock, log } = full;
   const pod = podContextOf(config);
   registerKeeperMetrics({ registry, states: keeper.states, pod, isLinked: () => link.connected, clock });
-  const renewal = (): readonly string[] =>
-    keeper.states.value ? renewalFaults(keeper.states.value, pod, clock.now()) : [];
-  const monitor = { listen: config.monitorListen, registry, ready: () => [], checks: { "/renewalz": renewal } };
+  const about =
+    (check: (state: KeeperState) => readonly string[]): Check =>
+    () =>
+      keeper.states.value ? check(keeper.states.value) : [];
+  const checks = {
+    "/startupz": about(startupFaults),
+    "/renewalz": about((state) => renewalFaults(state, pod, clock.now())),
+  };
+  const monitor = { listen: config.monitorListen, registry, ready: () => [], checks };
   await runTasks(context.signal, {
     monitor: (signal) =>
       runMonitor(monitor, signal, (address) => {
@@ -82,36 +90,33 @@ export async function runSidecar(
     link: (signal) => link.run(signal),
     keeper: async (signal) => {
       await using installer = await openInstaller(config, keeper, { ...full, signal });
-      const workplace: Workplace = { installer, prove: proverOf(config, installer, clock) };
+      const workplace: Workplace = { installer, prove: proverOf(config, { installer, credentials, clock }) };
       await keeper.adopt(workplace);
       await keeper.run(workplace, signal);
     },
-  });
+  }).finally(() => credentials.close());
 }
 
 function assemble(config: IstiodAgentConfig, context: ModeContext, mode: LinkMode, registry: Registry): Parts {
   const full = { clock: systemClock, random: Math.random, ...context };
   const { clock } = full;
-  const {
-    cacertsDir: directory,
-    agentAddress: address,
-    agentCaFile: caFile,
-    agentAuthority: authority,
-    resolve,
-  } = config;
+  const { cacertsDir: directory, agentAuthority: authority, resolve } = config;
+  const address = agentAddressOf(config);
+  const credentials = openCredentials(config, clock);
   const orders = new Latest<OrderState>({ kind: "waiting", reason: `not linked to agent ${address} yet` });
   const keeper = new Keeper({
     ...full,
     pod: podContextOf(config),
+    credentials,
     directory,
     orders,
     obtain: (order, signal) => obtain(order, { clock, signal, resolve, log: full.log }),
     onAttempt: attemptCounter(registry),
   });
-  const tokenFile = join(config.serviceAccountDir, LINK_TOKEN);
   const { statuses } = keeper;
-  const link = new AgentLink({ ...full, address, caFile, authority, tokenFile, mode, orders, statuses });
-  return { keeper, link, context: full };
+  const { link: token, agentRoots: roots } = credentials;
+  const link = new AgentLink({ ...full, address, roots, authority, token, mode, orders, statuses });
+  return { credentials, keeper, link, context: full };
 }
 
 /** A directory that cannot be used is shown in the status until somebody has mended it. */
@@ -134,12 +139,18 @@ async function openInstaller(
   });
 }
 
-function proverOf(config: IstiodAgentConfig, installer: Installer, clock: Clock): Prove {
+interface ProofTools {
+  readonly installer: Installer;
+  readonly credentials: PodCredentials;
+  readonly clock: Clock;
+}
+
+function proverOf(config: IstiodAgentConfig, { installer, credentials, clock }: ProofTools): Prove {
   const createCertificate = istiodClient({
     address: config.istiodAddress,
     serverName: config.istiodServerName ?? `istiod.${config.podNamespace}.svc`,
     rootsPem: () => installer.installedRoot()?.pem ?? "",
-    tokenPath: join(config.serviceAccountDir, ISTIOD_TOKEN),
+    token: credentials.istiod,
   });
   return async (ca, fresh, signal) => {
     const deps = { createCertificate, clock, signal };

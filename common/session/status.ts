@@ -71,6 +71,12 @@ export function fromStatus(thrown: unknown, peer: string): MeshError {
   });
 }
 
+/** True for an error of `fromStatus` that says that the other side's certificate does not verify. */
+export function isVerificationFault({ cause }: MeshError): boolean {
+  if (!isServiceError(cause) || cause.code !== status.UNAVAILABLE) return false;
+  return /certificate|unable to (?:verify|get)/i.test(cause.details) && !/certificate required/i.test(cause.details);
+}
+
 /** What to do when the other side's certificate does not verify, which is Node's to say and not the peer's. */
 function tlsHint(details: string): string | undefined {
   if (/self-signed certificate|unable to (?:verify|get)|signature failure/.test(details)) {

@@ -2,7 +2,7 @@ import type { Clock } from "../../common/runtime/clock.ts";
 import type { Latest } from "../../common/runtime/latest.ts";
 import { Counter, Gauge, type Registry } from "../../common/runtime/metrics.ts";
 import { runwaySeconds } from "../issue/plan.ts";
-import type { PodContext } from "./issue-order.ts";
+import type { PodContext } from "../pod/context.ts";
 import { planOf, type KeeperState } from "./state.ts";
 
 /**
@@ -10,13 +10,10 @@ import { planOf, type KeeperState } from "./state.ts";
  * never depend on it, because they would take istiod out of its Service while it still signs well.
  */
 export function renewalFaults(state: KeeperState, pod: PodContext, nowMs: number): readonly string[] {
-  const { held, failure, order } = state;
+  const { held } = state;
   const plan = planOf(state, pod);
-  const reasons: string[] = [];
-  if (failure) reasons.push(`${failure.error.code}: ${failure.error.message}`);
-  if (!held || !plan) {
-    return [`there is no certificate yet${order.kind === "waiting" ? `: ${order.reason}` : ""}`, ...reasons];
-  }
+  if (!held || !plan) return startupFaults(state);
+  const reasons = [...failureOf(state)];
   const { notAfterMs } = held.ca.facts;
   if (notAfterMs <= nowMs) reasons.push(`the certificate expired at ${new Date(notAfterMs).toISOString()}`);
   else if (plan.alarmAtMs <= nowMs) {
@@ -27,6 +24,19 @@ export function renewalFaults(state: KeeperState, pod: PodContext, nowMs: number
   }
   return reasons;
 }
+
+/**
+ * Why istiod cannot start yet; empty once the four files are complete. For the startup probe of a native sidecar, which
+ * holds istiod back as an init container would.
+ */
+export function startupFaults(state: KeeperState): readonly string[] {
+  const { held, order } = state;
+  if (held) return [];
+  return [`there is no certificate yet${order.kind === "waiting" ? `: ${order.reason}` : ""}`, ...failureOf(state)];
+}
+
+const failureOf = ({ failure }: KeeperState): readonly string[] =>
+  failure ? [`${failure.error.code}: ${failure.error.message}`] : [];
 
 export interface KeeperMetricsOptions {
   readonly registry: Registry;

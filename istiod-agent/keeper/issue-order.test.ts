@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IssuedCertificate, type VaultCertificateAuthority } from "../../proto/gen/certificates/v1/certificates.ts";
-import { requestKey, toIssueOrder, type PodContext } from "./issue-order.ts";
+import { fileCredentials } from "../pod/credentials.ts";
+import { requestKey, toIssueOrder, type Obeyer } from "./issue-order.ts";
 
-const POD: PodContext = {
-  podName: "istiod-1",
-  podNamespace: "istio-system",
-  serviceAccount: "istiod",
-  serviceAccountDir: "/sa",
-  secretsDir: "/secrets",
+const OBEYER: Obeyer = {
+  pod: { podName: "istiod-1", podNamespace: "istio-system", serviceAccount: "istiod" },
+  credentials: fileCredentials({ serviceAccountDir: "/sa", secretsDir: "/secrets", agentCaFile: "/ca.pem" }),
 };
 
 type Auth = VaultCertificateAuthority["auth"];
@@ -31,7 +29,7 @@ function certificate(vault: Partial<VaultCertificateAuthority> = {}, options: ob
 }
 
 const orderOf = (from: IssuedCertificate) =>
-  toIssueOrder({ certificate: from, version: Buffer.alloc(32), cluster: "cluster-1" }, POD);
+  toIssueOrder({ certificate: from, version: Buffer.alloc(32), cluster: "cluster-1" }, OBEYER);
 
 function kubernetes(location: object): Auth {
   return IssuedCertificate.fromPartial({

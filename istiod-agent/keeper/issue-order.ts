@@ -10,18 +10,15 @@ import type { Order } from "../../proto/gen/istiod/v1/istiod.ts";
 import type { KeySpec } from "../../common/pki/keys.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { IssueOrder, VaultAuthority } from "../issue/order.ts";
-import { fileCredential, jwtCredential, type Credential } from "../vault/credential.ts";
+import type { PodContext } from "../pod/context.ts";
+import { jwtCredential, type Credential } from "../pod/credential.ts";
+import type { OrderCredentials } from "../pod/credentials.ts";
 import type { VaultAuth } from "../vault/session.ts";
 
-/** Which pod this is, and where its credentials lie. */
-export interface PodContext {
-  readonly podName: string;
-  readonly podNamespace: string;
-  readonly serviceAccount: string;
-  /** Directory with the pod's own service account tokens. */
-  readonly serviceAccountDir: string;
-  /** Directory with Secrets as NAMESPACE/NAME/KEY. */
-  readonly secretsDir: string;
+/** The pod that obeys, and what it may log in with. */
+export interface Obeyer {
+  readonly pod: PodContext;
+  readonly credentials: OrderCredentials;
 }
 
 const DAY_SECONDS = 86_400;
@@ -32,18 +29,18 @@ const DEFAULT_TOKEN_KEY = "token";
 const DEFAULT_GRACE_RATIO = 0.1;
 
 /** Says what to ask Vault for. Throws `invalid_argument` for an order that cannot be obeyed. */
-export function toIssueOrder({ certificate, cluster }: Order, pod: PodContext): IssueOrder {
+export function toIssueOrder({ certificate, cluster }: Order, obeyer: Obeyer): IssueOrder {
   const authority = certificate?.certificateAuthority;
   if (!certificate || !authority) throw wrong("it names no certificate authority");
   const { options, hosts } = certificate;
   return {
-    vault: toVaultAuthority(authority.value, pod),
+    vault: toVaultAuthority(authority.value, obeyer),
     organization: options?.orgName || undefined,
     commonName: (certificate.name?.name ?? "istiod").slice(0, MAX_COMMON_NAME),
     hosts,
     ttlSeconds: (options?.ttlDays ?? 0) * DAY_SECONDS,
     key: toKeySpec(options?.keySizeBits ?? 0),
-    ...renewalTerms(certificate, cluster, pod),
+    ...renewalTerms(certificate, cluster, obeyer.pod),
   };
 }
 
@@ -74,7 +71,7 @@ function toKeySpec(bits: number): KeySpec {
   throw wrong(`key size ${bits} is none of 256 (ec), 2048, 3072 and 4096 (rsa)`);
 }
 
-function toVaultAuthority(vault: VaultCertificateAuthority, pod: PodContext): VaultAuthority {
+function toVaultAuthority(vault: VaultCertificateAuthority, obeyer: Obeyer): VaultAuthority {
   const { server, caPath, csrPath, namespace, caSource, auth } = vault;
   return {
     server,
@@ -83,30 +80,34 @@ function toVaultAuthority(vault: VaultCertificateAuthority, pod: PodContext): Va
     namespace: namespace || undefined,
     caBundlePem: caSource?.$case === "caBundle" ? caSource.value.toString("utf8") : undefined,
     caLocalPath: caSource?.$case === "caLocalPath" ? caSource.value : undefined,
-    auth: toAuth(auth, pod),
+    auth: toAuth(auth, obeyer),
   };
 }
 
-function toAuth(auth: VaultCertificateAuthority["auth"], pod: PodContext): VaultAuth {
+function toAuth(auth: VaultCertificateAuthority["auth"], obeyer: Obeyer): VaultAuth {
   if (auth?.$case === "tokenSecretRef") {
-    return { kind: "token", token: fileCredential(secretPath(auth.value, DEFAULT_TOKEN_KEY, pod)) };
+    return { kind: "token", token: obeyer.credentials.secret(checked(auth.value), DEFAULT_TOKEN_KEY) };
   }
   if (auth?.$case !== "kubernetesAuth") throw wrong("it names no way to log in to vault");
   const { mountPath, role } = auth.value;
-  return { kind: "kubernetes", mountPath: mountPath || "/v1/auth/kubernetes", role, jwt: toJwt(auth.value, pod) };
+  return { kind: "kubernetes", mountPath: mountPath || "/v1/auth/kubernetes", role, jwt: toJwt(auth.value, obeyer) };
 }
 
-function toJwt({ serviceAccountLocation, secretTokenKey }: VaultKubernetesAuth, pod: PodContext): Credential {
+function toJwt(
+  { serviceAccountLocation, secretTokenKey }: VaultKubernetesAuth,
+  { pod, credentials }: Obeyer,
+): Credential {
   const key = fileName(secretTokenKey || DEFAULT_TOKEN_KEY);
   if (serviceAccountLocation?.$case === "mountedSaPath") return jwtCredential(join(serviceAccountLocation.value, key));
   const other = serviceAccountLocation?.value;
   const isOwn = !other || (other.namespace === pod.podNamespace && other.name === pod.serviceAccount);
-  return jwtCredential(isOwn ? join(pod.serviceAccountDir, key) : secretPath(other, key, pod));
+  return isOwn ? credentials.own(key) : credentials.account(checked(other), key);
 }
 
-function secretPath({ namespace, name }: ResourceName, key: string, { secretsDir }: PodContext): string {
-  return join(secretsDir, fileName(namespace), fileName(name), key);
-}
+const checked = ({ namespace, name }: ResourceName): ResourceName => ({
+  namespace: fileName(namespace),
+  name: fileName(name),
+});
 
 /** A name that stays one name when it is made part of a path. */
 function fileName(name: string): string {

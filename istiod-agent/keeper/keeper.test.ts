@@ -15,6 +15,7 @@ import type { Issued } from "../issue/obtain.ts";
 import type { IssueOrder } from "../issue/order.ts";
 import { proveSigningCa } from "../issue/signing-ca.ts";
 import type { OrderState } from "../link/order-state.ts";
+import { fileCredentials } from "../pod/credentials.ts";
 import type { ProofOutcome } from "../prove/outcome.ts";
 import { renewalFaults } from "./health.ts";
 import { Keeper } from "./keeper.ts";
@@ -26,9 +27,8 @@ const POD = {
   podName: "istiod-1",
   podNamespace: "istio-system",
   serviceAccount: "istiod",
-  serviceAccountDir: "/sa",
-  secretsDir: "/secrets",
 };
+const CREDENTIALS = fileCredentials({ serviceAccountDir: "/sa", secretsDir: "/secrets", agentCaFile: "/ca.pem" });
 
 function order({ role = "istio", ttlDays = 10, version = 1 } = {}): OrderState {
   const certificate = IssuedCertificate.fromPartial({
@@ -85,6 +85,7 @@ class Bench implements AsyncDisposable {
   newKeeper(): Keeper {
     return new Keeper({
       pod: POD,
+      credentials: CREDENTIALS,
       directory: this.directory,
       orders: this.orders,
       obtain: (wanted) => this.#obtain(wanted),

@@ -11,7 +11,7 @@ import type { SigningCa } from "../issue/signing-ca.ts";
 import type { OrderState } from "../link/order-state.ts";
 import type { ProofOutcome } from "../prove/outcome.ts";
 import { decide, type Action, type IssueCause } from "./decide.ts";
-import { requestKey, toIssueOrder, type PodContext } from "./issue-order.ts";
+import { requestKey, toIssueOrder, type Obeyer } from "./issue-order.ts";
 import { readIssueRecord, writeIssueRecord } from "./record.ts";
 import { Retries } from "./retries.ts";
 import { orderOf, situationOf, toStatus, wantedOf, type HeldCa, type KeeperState } from "./state.ts";
@@ -19,8 +19,7 @@ import { orderOf, situationOf, toStatus, wantedOf, type HeldCa, type KeeperState
 /** Asks istiod whether it signs with `ca`. `fresh`: istiod was not asked since it was installed, so it gets some time. */
 export type Prove = (ca: SigningCa, fresh: boolean, signal: AbortSignal) => Promise<ProofOutcome>;
 
-export interface KeeperOptions {
-  readonly pod: PodContext;
+export interface KeeperOptions extends Obeyer {
   /** The directory that istiod reads. */
   readonly directory: string;
   readonly orders: Latest<OrderState>;
@@ -149,8 +148,8 @@ export class Keeper {
     { installer, prove }: Workplace,
     signal: AbortSignal,
   ): Promise<HeldCa> {
-    const { pod, obtain, log, clock } = this.#options;
-    const issueOrder = { ...toIssueOrder(order, pod), expectedRootSha256: onlyRootOf(installer) };
+    const { obtain, log, clock } = this.#options;
+    const issueOrder = { ...toIssueOrder(order, this.#options), expectedRootSha256: onlyRootOf(installer) };
     const { warnings, vaultWarnings, ...ca } = await obtain(issueOrder, signal);
     if (vaultWarnings.length > 0) log.info("vault remarked", { remarks: vaultWarnings });
     installer.install(ca);

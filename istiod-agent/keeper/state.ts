@@ -9,7 +9,8 @@ import { planRenewal, type RenewalPlan } from "../issue/plan.ts";
 import type { SigningCa } from "../issue/signing-ca.ts";
 import type { OrderState } from "../link/order-state.ts";
 import type { ProofOutcome } from "../prove/outcome.ts";
-import { renewalTerms, requestKey, type PodContext } from "./issue-order.ts";
+import type { PodContext } from "../pod/context.ts";
+import { renewalTerms, requestKey } from "./issue-order.ts";
 import type { Situation } from "./decide.ts";
 
 /** Everything that the keeper knows. It changes as a whole. */

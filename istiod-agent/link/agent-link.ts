@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import type { ReplicaStatus } from "../../proto/gen/certificates/v1/certificates.ts";
 import { IstiodServiceService, type LinkMode } from "../../proto/gen/istiod/v1/istiod.ts";
 import type { Clock, Random } from "../../common/runtime/clock.ts";
@@ -7,6 +6,8 @@ import type { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { Backoff } from "../../common/runtime/retry.ts";
 import { Dialer, NO_PROXY } from "../../common/session/client.ts";
+import { isVerificationFault } from "../../common/session/status.ts";
+import type { RenewableCredential } from "../pod/credential.ts";
 import type { OrderState } from "./order-state.ts";
 import { runStream } from "./stream.ts";
 
@@ -15,12 +16,12 @@ const BACKOFF = { baseMs: 200, capMs: 5_000 };
 export interface AgentLinkOptions {
   /** host:port of the agent. */
   readonly address: string;
-  /** File with the PEM certificates that verify it; read for each stream. */
-  readonly caFile: string;
+  /** PEM certificates that verify it; read for each stream. */
+  readonly roots: RenewableCredential;
   /** Name to verify in its certificate, where it is not the host. */
   readonly authority?: string | undefined;
-  /** File with the token to show; read for each stream. */
-  readonly tokenFile: string;
+  /** The token to show; read for each stream. */
+  readonly token: RenewableCredential;
   readonly mode: LinkMode;
   /** Takes what the agent says; an order stays in force while the agent is away. */
   readonly orders: Latest<OrderState>;
@@ -58,6 +59,7 @@ export class AgentLink {
       } catch (thrown) {
         if (isAborted(signal)) return;
         const error = MeshError.from(thrown);
+        this.#forgetWhatFailed(error);
         if (orders.value?.kind !== "order") orders.set({ kind: "waiting", reason: error.message });
         if (error.message !== this.#shown) log.warn("no link to the agent; trying again", { address, err: error });
         this.#shown = error.message;
@@ -70,11 +72,9 @@ export class AgentLink {
 
   /** Opens one stream with the bundle and the token of this moment; a rotated one is in force with the next. */
   async #stream(signal: AbortSignal): Promise<void> {
-    const { address, caFile, authority, tokenFile, clock, mode, statuses } = this.#options;
-    const rootsPem = await readText(caFile, "have the agent write its certificates there (its --istiod-ca-file)");
-    const token = (
-      await readText(tokenFile, "mount a service account token for audience enterprise-agent there")
-    ).trim();
+    const { address, roots, authority, clock, mode, statuses } = this.#options;
+    const token = await this.#options.token.read(signal);
+    const rootsPem = await roots.read(signal);
     const dialer = new Dialer({
       address,
       peer: `agent ${address}`,
@@ -91,6 +91,12 @@ export class AgentLink {
     }
   }
 
+  /** Agents come and go, each with a certificate of its own; and a token can end before its time, with its key. */
+  #forgetWhatFailed(error: MeshError): void {
+    if (isVerificationFault(error)) this.#options.roots.forget();
+    if (error.code === "unauthenticated") this.#options.token.forget();
+  }
+
   #onState(state: OrderState): void {
     if (!this.#connected) this.#options.log.info("linked to the agent", { address: this.#options.address });
     this.#connected = true;
@@ -102,11 +108,3 @@ export class AgentLink {
 
 /** Asks anew: the compiler takes a signal that was not aborted before an await for not aborted after it. */
 const isAborted = (signal: AbortSignal): boolean => signal.aborted;
-
-async function readText(path: string, hint: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    throw new MeshError("failed_precondition", `cannot read ${path}: ${MeshError.from(cause).code}`, { cause, hint });
-  }
-}

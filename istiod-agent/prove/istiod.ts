@@ -1,6 +1,7 @@
 import { Dialer, NO_PROXY } from "../../common/session/client.ts";
 import { IstioCertificateServiceService } from "../../proto/gen/istio/v1/auth/ca.ts";
-import { fileCredential } from "../vault/credential.ts";
+import { MeshError } from "../../common/runtime/errors.ts";
+import type { RenewableCredential } from "../pod/credential.ts";
 import type { CreateCertificate } from "./prove.ts";
 
 export interface IstiodOptions {
@@ -10,8 +11,8 @@ export interface IstiodOptions {
   readonly serverName: string;
   /** PEM roots to verify istiod with: root-cert.pem, and the root before it while istiod may still show that. */
   readonly rootsPem: () => string;
-  /** File with a service account token of audience "istio-ca", read at each call. */
-  readonly tokenPath: string;
+  /** A service account token of audience "istio-ca", read at each call. */
+  readonly token: RenewableCredential;
   /** Milliseconds until one call is given up. */
   readonly timeoutMs?: number;
 }
@@ -23,8 +24,8 @@ const VALIDITY_SECONDS = 3600n;
 /** Istio's CreateCertificate at the istiod beside us. Each call has a connection of its own, as istiod restarts at will. */
 export function istiodClient(options: IstiodOptions): CreateCertificate {
   return async (csrPem, signal) => {
-    const { address, serverName, rootsPem, tokenPath, timeoutMs = TIMEOUT_MS } = options;
-    const token = await fileCredential(tokenPath).read(signal);
+    const { address, serverName, rootsPem, timeoutMs = TIMEOUT_MS } = options;
+    const token = await options.token.read(signal);
     const dialer = new Dialer({
       address,
       tls: { rootsPem: rootsPem(), minVersion: "TLSv1.2" },
@@ -37,6 +38,9 @@ export function istiodClient(options: IstiodOptions): CreateCertificate {
       const { createCertificate } = IstioCertificateServiceService;
       const request = { csr: csrPem, validityDuration: VALIDITY_SECONDS, metadata: undefined };
       return (await dialer.unary(createCertificate, request, { signal, timeoutMs })).certChain;
+    } catch (error) {
+      if (MeshError.from(error).code === "unauthenticated") options.token.forget();
+      throw error;
     } finally {
       dialer.close();
     }

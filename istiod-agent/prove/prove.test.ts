@@ -18,6 +18,7 @@ import {
   IstioCertificateServiceService,
 } from "../../proto/gen/istio/v1/auth/ca.ts";
 import { proveSigningCa, type SigningCa } from "../issue/signing-ca.ts";
+import { fileCredential } from "../pod/credential.ts";
 import { istiodClient } from "./istiod.ts";
 import { type CreateCertificate, prove, proveWithin } from "./prove.ts";
 
@@ -163,7 +164,7 @@ function client(context: TestContext, address: string, rootPem: string): CreateC
   context.after(() => rmSync(folder, { recursive: true }));
   const tokenPath = join(folder, "istio-ca-token");
   writeFileSync(tokenPath, "jwt\n", { mode: 0o600 });
-  return istiodClient({ address, serverName: SERVER_NAME, rootsPem: () => rootPem, tokenPath });
+  return istiodClient({ address, serverName: SERVER_NAME, rootsPem: () => rootPem, token: fileCredential(tokenPath) });
 }
 
 test("istiod client - shows its token to the istiod whose certificate verifies, and to no other", async (context) => {

@@ -12,11 +12,12 @@ import { inspect } from "node:util";
 import { createRootCa, signCertificate } from "../../common/pki/authority.ts";
 import { generateKey, privateKeyToPem } from "../../common/pki/keys.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
-import { fileCredential } from "./credential.ts";
+import { fileCredential } from "../pod/credential.ts";
 import { type SessionOptions, type VaultAuth, withVault } from "./session.ts";
 
 const TOKEN = "hvs.secret-token";
-const JWT = `e30.${Buffer.from('{"sub":"system:serviceaccount:istio-system:istiod"}').toString("base64url")}.signature`;
+const CLAIMS = { sub: "system:serviceaccount:istio-system:istiod", aud: ["https://kubernetes.default.svc"] };
+const JWT = `e30.${Buffer.from(JSON.stringify(CLAIMS)).toString("base64url")}.signature`;
 const SIGN = { path: "/v1/pki/root/sign-intermediate", setting: "caPath" };
 
 interface Call {
@@ -120,6 +121,19 @@ test("vault session - a token that was given is used and not revoked, and the en
   } finally {
     for (const name of names) Reflect.deleteProperty(process.env, name);
   }
+});
+
+test("vault session - a login that lacks the role's audience is told the token's own, and what to change", async () => {
+  const fault = "invalid audience (aud) claim: audience claim does not match any expected audience";
+  await using vault = await startScriptedVault((_call, response) => answer(response, 403, { errors: [fault] }));
+  const { code, message, hint } = await failure(sign(vault.url, { auth: kubernetes("auth/strict") }));
+  assert.equal(code, "vault_denied");
+  assert.ok(message.endsWith(fault), message);
+  assert.equal(
+    hint,
+    "the token is for https://kubernetes.default.svc: name that (vault write auth/strict/role/gen-int-ca-istio audience=…), " +
+      "or mount a token of the role's audience and set mountedSaPath to its directory",
+  );
 });
 
 test("vault session - a denied call logs in again once; denied again it names role, account and policy", async () => {
@@ -252,7 +266,7 @@ test("vault session - a token file is read anew and named when it is missing or 
     const path = join(folder, "token");
     const { signal } = new AbortController();
     const credential = fileCredential(path);
-    assert.match((await failure(credential.read(signal))).message, /token file .*token cannot be read: ENOENT/);
+    assert.match((await failure(credential.read(signal))).message, /file .*token cannot be read: ENOENT/);
     await writeFile(path, "\n");
     await chmod(path, 0o600);
     const empty = await failure(credential.read(signal));

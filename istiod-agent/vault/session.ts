@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { apiPath, type Caller, type ClientOptions, type VaultCall, VaultClient, type VaultReply } from "./client.ts";
-import { type Credential, type ServiceAccount, serviceAccountOf } from "./credential.ts";
+import { type Credential, type ServiceAccount, serviceAccountOf } from "../pod/credential.ts";
 
 /** How to get a token of Vault. */
 export type VaultAuth =
@@ -133,8 +133,12 @@ function isDenied(error: unknown): boolean {
 function loginError(thrown: unknown, writeRole: string, account: ServiceAccount | undefined): MeshError {
   const error = MeshError.from(thrown);
   const { code, message, cause } = error;
-  const { namespace, name } = account ?? { namespace: "NAMESPACE", name: "NAME" };
+  const { namespace, name, audiences } = account ?? { namespace: "NAMESPACE", name: "NAME", audiences: [] };
   const bind = `${writeRole} bound_service_account_names=${name} bound_service_account_namespaces=${namespace}`;
+  if (code === "vault_denied" && /invalid audience/i.test(message)) {
+    const hint = `the token is for ${audiences.join(", ") || "no audience"}: name that (${writeRole} audience=…), or mount a token of the role's audience and set mountedSaPath to its directory`;
+    return new MeshError(code, message, { cause, hint });
+  }
   if (code === "vault_denied") {
     const hint = `bind the account (${bind} …), and check that the mount is there and can review this cluster's tokens`;
     return new MeshError(code, message, { cause, hint });

@@ -9,6 +9,7 @@ import { bidi, unary } from "../../common/session/handlers.ts";
 import { startGrpcServer } from "../../common/session/server.ts";
 import { AgentLink } from "../../istiod-agent/link/agent-link.ts";
 import type { OrderState } from "../../istiod-agent/link/order-state.ts";
+import { fileCredential } from "../../istiod-agent/pod/credential.ts";
 import { ReplicaStatus } from "../../proto/gen/certificates/v1/certificates.ts";
 import { IstiodServiceService, LinkMode, type LinkRequest } from "../../proto/gen/istiod/v1/istiod.ts";
 import { FakeServiceAccounts } from "../fakes/service-accounts.ts";
@@ -55,7 +56,8 @@ async function openLink(clock: ManualClock, tokenLifeMs: number) {
   const statuses = new Latest(ReplicaStatus.fromPartial({ evidence: "first" }));
   const address = agent.server.address;
   const mode = LinkMode.LINK_MODE_SIDECAR;
-  const options = { address, caFile, tokenFile, mode, orders, statuses, clock, random: () => 0, log: silentLog };
+  const [roots, token] = [fileCredential(caFile), fileCredential(tokenFile)];
+  const options = { address, roots, token, mode, orders, statuses, clock, random: () => 0, log: silentLog };
   const stop = new AbortController();
   const running = new AgentLink(options).run(stop.signal);
   return {

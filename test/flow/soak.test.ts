@@ -13,8 +13,10 @@ import { silentLog } from "../../common/runtime/log.ts";
 import { parseHostPort } from "../../common/runtime/settings.ts";
 import { Dialer } from "../../common/session/client.ts";
 import { startGrpcServer } from "../../common/session/server.ts";
+import { agentAddressOf } from "../../istiod-agent/config.ts";
 import { AgentLink } from "../../istiod-agent/link/agent-link.ts";
 import type { OrderState } from "../../istiod-agent/link/order-state.ts";
+import { fileCredential } from "../../istiod-agent/pod/credential.ts";
 import { ReplicaStatus } from "../../proto/gen/certificates/v1/certificates.ts";
 import { LinkMode } from "../../proto/gen/istiod/v1/istiod.ts";
 import { RelayServiceService } from "../../proto/gen/relay/v1/relay.ts";
@@ -144,8 +146,9 @@ test("soak - links between istiod-agent and agent that are cut or left leave not
   const pod = await world.createPod(`127.0.0.1:${from.port}`, "http://127.0.0.1:1");
   const orders = new Latest<OrderState>({ kind: "waiting", reason: "not linked yet" });
   const link = new AgentLink({
-    ...{ address: pod.config.agentAddress, caFile: world.agentCaFile, authority: "enterprise-agent.gloo-mesh" },
-    ...{ tokenFile: pod.tokenFile, mode: LinkMode.LINK_MODE_SIDECAR, orders, log: silentLog },
+    ...{ address: agentAddressOf(pod.config), authority: "enterprise-agent.gloo-mesh" },
+    ...{ roots: fileCredential(world.agentCaFile), token: fileCredential(pod.tokenFile) },
+    ...{ mode: LinkMode.LINK_MODE_SIDECAR, orders, log: silentLog },
     ...{ statuses: new Latest(ReplicaStatus.fromPartial({})), clock: systemClock, random: () => 0.001 },
   });
   const stop = new AbortController();

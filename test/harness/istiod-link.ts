@@ -10,7 +10,7 @@ import { writeFileAtomic } from "../../common/runtime/files.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import { silentLog } from "../../common/runtime/log.ts";
 import { startTokenReview } from "../../demo/token-review.ts";
-import { applyVaultSetup, createVaultRoot, type VaultRoot } from "../../demo/vault-setup.ts";
+import { applyVaultSetup, createVaultRoot, type VaultAccess, type VaultRoot } from "../../demo/vault-setup.ts";
 import { startDevVault, type DevVault } from "../../dev-vault/server.ts";
 import { istiodAgentOptions, type IstiodAgentConfig } from "../../istiod-agent/config.ts";
 import { IssuedCertificate } from "../../proto/gen/certificates/v1/certificates.ts";
@@ -46,6 +46,7 @@ export class IstiodLinkWorld implements AsyncDisposable {
   readonly held = new Latest<readonly HeldCertificate[]>([]);
   readonly agentCaFile: string;
   readonly #resources: AsyncDisposableStack;
+  #vault: VaultAccess | undefined;
 
   private constructor(parts: Pick<IstiodLinkWorld, "folder" | "accounts" | "root">, resources: AsyncDisposableStack) {
     this.folder = parts.folder;
@@ -59,9 +60,10 @@ export class IstiodLinkWorld implements AsyncDisposable {
     await using resources = new AsyncDisposableStack();
     const folder = resources.use(await temporaryFolder());
     const accounts = await FakeServiceAccounts.create();
-    await writeFileAtomic(folder.file("jwks.json"), JSON.stringify(await accounts.jwks()));
     const root = await createVaultRoot("my-org", EC_KEY, Date.now());
-    return new IstiodLinkWorld({ folder, accounts, root }, resources.move());
+    const world = new IstiodLinkWorld({ folder, accounts, root }, resources.move());
+    await world.trustTokensOf(accounts);
+    return world;
   }
 
   /** Starts a Vault with this root, or another one. */
@@ -73,11 +75,20 @@ export class IstiodLinkWorld implements AsyncDisposable {
     const { caPem: caCertPem, reviewerToken: reviewerJwt, address } = reviewer;
     const kubernetes = { host: `https://127.0.0.1:${address.port}`, caCertPem, reviewerJwt };
     const serviceAccountNames = ["istiod-service-account"];
-    await applyVaultSetup(
-      { address: vault.address, token: rootToken },
-      { rootBundlePem: root.bundlePem, kubernetes, serviceAccountNames },
-    );
+    this.#vault = { address: vault.address, token: rootToken };
+    await applyVaultSetup(this.#vault, { rootBundlePem: root.bundlePem, kubernetes, serviceAccountNames });
     return vault;
+  }
+
+  /** The Vault that was started last, with root's power. */
+  get vault(): VaultAccess {
+    if (!this.#vault) throw new Error("no vault was started");
+    return this.#vault;
+  }
+
+  /** Has agents believe the tokens of these accounts, and of no others. */
+  async trustTokensOf(accounts: FakeServiceAccounts): Promise<void> {
+    await writeFileAtomic(this.folder.file("jwks.json"), JSON.stringify(await accounts.jwks()));
   }
 
   async startAgent(listen = "127.0.0.1:0"): Promise<RunningAgent> {

@@ -10,18 +10,25 @@ export interface Credential {
   read(signal: AbortSignal): Promise<string>;
 }
 
-/** A secret that lies in a file. A missing or empty one is retriable: the kubelet may yet write it. */
-export function fileCredential(path: string): Credential {
+/** One that may be kept between uses. */
+export interface RenewableCredential extends Credential {
+  /** What was read last is not accepted any more: the next read brings another. */
+  forget(): void;
+}
+
+/** A secret that lies in a file. A missing or empty one is retriable: somebody may yet write it. */
+export function fileCredential(path: string, hint = mountHint(path)): RenewableCredential {
   return {
     name: path,
+    forget: () => undefined,
     async read(signal) {
       const text = await readGivenFile(path, signal).catch((cause: unknown) => {
         signal.throwIfAborted();
         const fault = cause instanceof MeshError ? cause.message : (cause as NodeJS.ErrnoException).code;
-        throw missing(path, `cannot be read: ${fault ?? "unknown fault"}`, cause);
+        throw missing(path, `cannot be read: ${fault ?? "unknown fault"}`, { hint, cause });
       });
       const secret = text.trim();
-      if (secret === "") throw missing(path, "is empty");
+      if (secret === "") throw missing(path, "is empty", { hint });
       return secret;
     },
   };
@@ -38,31 +45,33 @@ export function jwtCredential(path: string): Credential {
     async read(signal) {
       const jwt = await file.read(signal);
       if (JWT.test(jwt)) return jwt;
-      throw missing(path, "holds no service account token");
+      throw missing(path, "holds no service account token", { hint: mountHint(path) });
     },
   };
 }
 
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
-function missing(path: string, fault: string, cause?: unknown): MeshError {
-  return new MeshError("failed_precondition", `token file ${path} ${fault}`, {
-    retriable: true,
-    hint: `mount the service account token or the secret so that it appears at ${path}`,
-    cause,
-  });
+const mountHint = (path: string): string =>
+  `mount the service account token or the secret so that it appears at ${path}`;
+
+function missing(path: string, fault: string, options: { readonly hint: string; readonly cause?: unknown }): MeshError {
+  return new MeshError("failed_precondition", `file ${path} ${fault}`, { retriable: true, ...options });
 }
 
 export interface ServiceAccount {
   readonly namespace: string;
   readonly name: string;
+  /** Whom the token is for. */
+  readonly audiences: readonly string[];
 }
 
 /** The service account that a token names, for messages only: nothing is verified. undefined for what is no such token. */
 export function serviceAccountOf(jwt: string): ServiceAccount | undefined {
   try {
-    const [, namespace, name] = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(decodeJwt(jwt).sub ?? "") ?? [];
-    return namespace !== undefined && name !== undefined ? { namespace, name } : undefined;
+    const { sub = "", aud = [] } = decodeJwt(jwt);
+    const [, namespace, name] = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(sub) ?? [];
+    return namespace !== undefined && name !== undefined ? { namespace, name, audiences: [aud].flat() } : undefined;
   } catch {
     return undefined;
   }
