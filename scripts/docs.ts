@@ -1,6 +1,6 @@
 /**
- * Writes the tables of settings into docs/programs.md, from the options that the programs declare. Run it after each
- * change of a setting; test/house compares.
+ * Writes the tables of settings into docs/programs.md, from the options that the programs declare, and those of values
+ * into docs/charts.md, from the charts' schemas. Run it after each change of either; test/house compares.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { format } from "prettier";
@@ -9,8 +9,10 @@ import { envOf, flagOf, type Option, type Options } from "../common/runtime/conf
 import { demoOptions } from "../demo/config.ts";
 import { istiodAgentOptions } from "../istiod-agent/config.ts";
 import { serverOptions } from "../server/config.ts";
+import { withChartValues } from "./chart-docs.ts";
 
-const TARGET = new URL("../docs/programs.md", import.meta.url);
+const PROGRAMS_PAGE = new URL("../docs/programs.md", import.meta.url);
+const CHARTS_PAGE = new URL("../docs/charts.md", import.meta.url);
 
 /** Programs by the name in their table's mark, `<!-- settings: NAME -->`. */
 const PROGRAMS: Readonly<Record<string, Options>> = {
@@ -51,4 +53,7 @@ function describeDefault({ schema }: Option): string {
   return text === "" ? "–" : `\`${text}\``;
 }
 
-if (import.meta.main) await writeFile(TARGET, await withSettings(await readFile(TARGET, "utf8")));
+if (import.meta.main) {
+  await writeFile(PROGRAMS_PAGE, await withSettings(await readFile(PROGRAMS_PAGE, "utf8")));
+  await writeFile(CHARTS_PAGE, await withChartValues(await readFile(CHARTS_PAGE, "utf8")));
+}

@@ -89,12 +89,12 @@ export const ALLOWED: readonly Question[] = [
   ...questions(AGENT, undefined, [
     ["create", "tokenreviews", "authentication.k8s.io"],
     ["create", "subjectaccessreviews", "authorization.k8s.io"],
-    ["get list watch", "deployments", "apps"],
-    ["get list watch", "replicasets", "apps"],
-    ["get list watch", "pods"],
-    ["get list watch", "services"],
-    ["get list watch", "configmaps"],
-    ["get list", "nodes"],
+    ["list watch", "deployments", "apps"],
+    ["get", "replicasets", "apps"],
+    ["get", "pods"],
+    ["list watch", "services"],
+    ["list watch", "nodes"],
+    ["list watch", "configmaps", "", "istio"],
     ["create", "pods/eviction"],
   ]),
   ...[ISTIOD, OLD_ISTIOD].flatMap((user) => [
@@ -158,6 +158,8 @@ export const REFUSED: readonly Question[] = [
   ...questions(AGENT, undefined, [
     ["get list watch", "secrets"],
     ["impersonate", "serviceaccounts"],
+    ["list watch", "configmaps"],
+    ["get", "configmaps", "", "foreign"],
     ["patch update", "nodes"],
     ["create patch", "clusterroles", "rbac.authorization.k8s.io"],
     ["delete deletecollection", "pods"],

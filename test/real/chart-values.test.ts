@@ -83,6 +83,7 @@ const CHANGES: Readonly<Record<Chart, Readonly<Record<string, unknown>>>> = {
     "istiodSidecar.createRoleBinding": false,
     "istiodSidecar.istiodServiceAccount.name": "istiod-canary",
     "istiodSidecar.istiodServiceAccount.namespace": "mesh-system",
+    "istiodSidecar.revisions": ["1-31-0"],
     "istiodSidecar.istiodServiceAccounts": [OWN],
     "istiodSidecar.tokenSecrets": [OWN],
     "istiodSidecar.serviceAccounts": [OWN],

@@ -36,6 +36,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- range list "istiod" "istiod-service-account" $sidecar.istiodServiceAccount.name -}}
 {{- $accounts = append $accounts (dict "name" . "namespace" $sidecar.istiodServiceAccount.namespace) -}}
 {{- end -}}
+{{- range $sidecar.revisions -}}
+{{- $accounts = append $accounts (dict "name" (printf "istiod-%s" .) "namespace" $sidecar.istiodServiceAccount.namespace) -}}
+{{- end -}}
 {{- concat $accounts $sidecar.istiodServiceAccounts | uniq | toJson -}}
 {{- end -}}
 
