@@ -16,7 +16,7 @@ const COMMON_FLAGS = ["--log-level"];
 /** Kubernetes mode of the agent is being built. */
 const COMING = [
   ...["--disable-relay-ca", "--kubernetes-in-cluster", "--relay-client-cert-secret", "--relay-root-tls-secret"],
-  ...["--relay-token-secret", "POD_NAME", "POD_NAMESPACE", "MESH_RELAY_POD_BOUNCE_ENABLED"],
+  ...["--relay-token-secret", "--relay-token-secret-key", "POD_NAME", "POD_NAMESPACE", "MESH_RELAY_POD_BOUNCE_ENABLED"],
 ];
 
 for (const [chart, options] of Object.entries(PROGRAMS)) {

@@ -31,22 +31,61 @@ export function reviews(questions: readonly Question[]): string {
   return JSON.stringify({ apiVersion: "v1", kind: "List", items });
 }
 
+interface Rule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly verbs: readonly string[];
+}
+interface Manifest {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly rules?: readonly Rule[];
+  readonly roleRef?: { readonly kind: string; readonly name: string };
+  readonly subjects?: readonly { readonly name: string; readonly namespace: string }[];
+}
+
+/** All that the Roles of these manifests give to somebody, one question for each. */
+export function grantsOf(manifests: readonly unknown[]): Question[] {
+  const all = manifests.filter((manifest): manifest is Manifest => manifest !== null);
+  return all.flatMap(({ roleRef, subjects = [], metadata: { namespace } }) => {
+    const role = all.find(({ kind, metadata }) => {
+      return kind === roleRef?.kind && metadata.name === roleRef.name && metadata.namespace === namespace;
+    });
+    const users = subjects.map((subject) => `${subject.namespace}/${subject.name}`);
+    return users.flatMap((user) => (role?.rules ?? []).flatMap((rule) => questionsOf(user, rule, namespace)));
+  });
+}
+
+function questionsOf(user: string, rule: Rule, namespace: string | undefined): Question[] {
+  const { apiGroups, resources, resourceNames = [undefined], verbs } = rule;
+  const pairs = apiGroups.flatMap((group) => resources.map((resource) => ({ group, resource })));
+  return pairs.flatMap(({ group, resource }) =>
+    resourceNames.flatMap((name) => verbs.map((verb) => question({ user, verb, group, resource, name, namespace }))),
+  );
+}
+
+type Parts = { readonly [K in keyof Question]: Question[K] | undefined } & Pick<Question, "user" | "verb" | "resource">;
+
+function question({ user, verb, resource, group = "", name, namespace }: Parts): Question {
+  return {
+    ...{ user, verb, group, resource },
+    ...(name !== undefined && { name }),
+    ...(namespace !== undefined && { namespace }),
+  };
+}
+
 const NETWORKING = "networking.mesh.gloo.solo.io";
 const DISCOVERY = "discovery.mesh.gloo.solo.io";
 const CERTIFICATES = "certificates.mesh.gloo.solo.io";
 const LEASES = "coordination.k8s.io";
 
-type Rule = readonly [verbs: string, resource: string, group?: string, name?: string];
+type Line = readonly [verbs: string, resource: string, group?: string, name?: string];
 
-/** One question for each verb of each rule. */
-function questions(user: string, namespace: string | undefined, rules: readonly Rule[]): Question[] {
-  return rules.flatMap(([verbs, resource, group, name]) =>
-    verbs.split(" ").map((verb) => ({
-      ...{ user, verb, resource },
-      ...(group !== undefined && { group }),
-      ...(name !== undefined && { name }),
-      ...(namespace !== undefined && { namespace }),
-    })),
+/** One question for each verb of each line. */
+function questions(user: string, namespace: string | undefined, lines: readonly Line[]): Question[] {
+  return lines.flatMap(([verbs, resource, group, name]) =>
+    verbs.split(" ").map((verb) => question({ user, verb, group, resource, name, namespace })),
   );
 }
 
@@ -55,7 +94,7 @@ const AGENT = "gloo-mesh/enterprise-agent";
 const ISTIOD = "istio-system/istiod";
 const OLD_ISTIOD = "istio-system/istiod-service-account";
 
-/** What the programs ask of the API server. */
+/** What the programs ask of the API server: all of it, and nothing else is given. */
 export const ALLOWED: readonly Question[] = [
   ...questions(SERVER, "gloo-mesh", [
     ["list watch", "virtualmeshes", NETWORKING],
@@ -64,9 +103,9 @@ export const ALLOWED: readonly Question[] = [
     ["patch", "meshes/status", DISCOVERY],
     ["create get list watch", "kubernetesclusters", "multicluster.solo.io"],
     ["update", "kubernetesclusters/status", "multicluster.solo.io"],
-    ["get update", "secrets", "", "relay-server-tls-secret"],
-    ["get update", "secrets", "", "relay-root-tls-secret"],
-    ["get update", "secrets", "", "relay-tls-signing-secret"],
+    ["list update watch", "secrets", "", "relay-server-tls-secret"],
+    ["list watch", "secrets", "", "relay-root-tls-secret"],
+    ["list watch", "secrets", "", "relay-tls-signing-secret"],
     ["create", "secrets"],
     ["create delete get list update watch", "leases", LEASES],
     ["create patch", "events", "events.k8s.io"],
@@ -112,7 +151,8 @@ export const REFUSED: readonly Question[] = [
     ["list watch", "secrets"],
     ["get", "secrets", "", "relay-client-tls-secret"],
     ["get", "secrets", "", "foreign"],
-    ["delete", "secrets", "", "relay-root-tls-secret"],
+    ["delete patch update", "secrets", "", "relay-root-tls-secret"],
+    ["delete patch update", "secrets", "", "relay-tls-signing-secret"],
     ["create delete patch update", "virtualmeshes", NETWORKING],
     ["delete", "meshes", DISCOVERY],
     ["delete patch update", "kubernetesclusters", "multicluster.solo.io"],

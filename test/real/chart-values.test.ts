@@ -7,6 +7,7 @@ import { temporaryFolder, type TemporaryFolder } from "../harness/folder.ts";
 import { chartFolder, CHARTS, Helm, HELM_TOOLS, type Chart } from "../harness/helm.ts";
 import { skipWithout } from "../harness/needs.ts";
 import { ensureTools } from "../tools/build.ts";
+import { grantsOf, type Question } from "./chart-rights.ts";
 
 const BUNDLE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 const RELAY = { cluster: "cluster-1", serverAddress: "relay.example.com:9900" };
@@ -80,6 +81,7 @@ const CHANGES: Readonly<Record<Chart, Readonly<Record<string, unknown>>>> = {
     "relay.clientCertSecret.name": "own-client",
     "relay.rootTlsSecret.name": "own-root",
     "relay.tokenSecret.name": "own-token",
+    "relay.tokenSecret.key": "join",
     "istiodSidecar.createRoleBinding": false,
     "istiodSidecar.istiodServiceAccount.name": "istiod-canary",
     "istiodSidecar.istiodServiceAccount.namespace": "mesh-system",
@@ -180,6 +182,20 @@ suite("real helm, charts", { skip: skipWithout(HELM_TOOLS) }, () => {
       assert.doesNotMatch(JSON.stringify(await render(chart, BASE[chart])), /-names=/);
     });
   }
+
+  test("charts - a right goes with what it is for", async () => {
+    const has = async (chart: Chart, values: object, right: Partial<Question>) =>
+      grantsOf(await render(chart, values)).some((given) => isDeepStrictEqual({ ...given, ...right }, given));
+    const evict = { verb: "create", resource: "pods/eviction" };
+    const still = { ...BASE["enterprise-agent"], podBounce: { enabled: false } };
+    assert.equal(await has("enterprise-agent", BASE["enterprise-agent"], evict), true);
+    assert.equal(await has("enterprise-agent", still, evict), false);
+    for (const verb of ["create", "update"]) {
+      const write = { verb, resource: "secrets" };
+      assert.equal(await has("enterprise-networking", {}, write), true);
+      assert.equal(await has("enterprise-networking", { disableRelayCa: true }, write), false);
+    }
+  });
 
   for (const [what, values, said] of REFUSED) {
     test(`charts - the agent's chart refuses ${what} and says why`, async () => {

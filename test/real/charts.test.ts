@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
+import { parseAllDocuments } from "yaml";
 import { API_SERVER_TOOLS, startApiServer, type ApiServer } from "../harness/api-server.ts";
 import { temporaryFolder } from "../harness/folder.ts";
 import { chartFolder, CHARTS, CRDS_FOLDER, Helm, HELM_TOOLS, type Chart } from "../harness/helm.ts";
 import { skipWithout } from "../harness/needs.ts";
 import { ensureTools } from "../tools/build.ts";
-import { ALLOWED, REFUSED, reviews, type Question } from "./chart-rights.ts";
+import { ALLOWED, grantsOf, REFUSED, reviews, type Question } from "./chart-rights.ts";
 
 const AGENT = { cluster: "cluster-1", serverAddress: "enterprise-networking.gloo-mesh:9900" };
 const VALUES: Readonly<Record<Chart, object>> = {
@@ -83,6 +84,13 @@ suite("real api server, charts", { skip: skipWithout([...API_SERVER_TOOLS, ...HE
       ALLOWED.filter((question) => !allowed.includes(question)),
       [],
     );
+  });
+
+  test("real charts - no right is given that no program needs", async () => {
+    const manifests = await Promise.all(CHARTS.map((chart) => helm.template(chart, JSON.stringify(VALUES[chart]))));
+    const given = grantsOf(manifests.flatMap((text) => parseAllDocuments(text).map((each) => each.toJS() as unknown)));
+    const sorted = (questions: readonly Question[]) => questions.map((each) => JSON.stringify(each)).sort();
+    assert.deepEqual(sorted(given), sorted(ALLOWED));
   });
 
   test("real charts - what no program needs is refused", async () => {
