@@ -2,12 +2,14 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { type ConfigOf, defineOptions } from "../common/runtime/config.ts";
-import { MeshError } from "../common/runtime/errors.ts";
+import { type ErrorCode, MeshError } from "../common/runtime/errors.ts";
 import { parseHostPort } from "../common/runtime/settings.ts";
 import { Dialer } from "../common/session/client.ts";
+import { userKubeconfig, clusterOptions } from "./kubernetes/options.ts";
 
 /** How to reach the management server; every command that asks it has these. */
 export const connectionOptions = defineOptions({
+  ...clusterOptions,
   stateDir: {
     path: "state.dir",
     schema: z.string().min(1).optional(),
@@ -55,42 +57,79 @@ export type ConnectionConfig = ConfigOf<typeof connectionOptions>;
 /** Deadline of a single question. */
 export const CALL_TIMEOUT_MS = 15_000;
 
+/** A connection, and what to do with it afterwards. */
+interface Connection extends AsyncDisposable {
+  readonly dialer: Dialer;
+  /** What broke the way to the server, where that is known better than by the dialler. */
+  readonly fault?: () => MeshError | undefined;
+}
+
 /** Hands `work` a connection and closes it. Faults of the connection get a hint. */
-export async function withServer<T>(config: ConnectionConfig, work: (dialer: Dialer) => Promise<T>): Promise<T> {
-  const dialer = await dialServer(config);
+export async function withServer<T>(
+  config: ConnectionConfig,
+  signal: AbortSignal,
+  work: (dialer: Dialer) => Promise<T>,
+): Promise<T> {
+  await using connection = await connect(config, signal);
   try {
-    return await work(dialer);
+    return await work(connection.dialer);
   } catch (thrown) {
-    throw explain(MeshError.from(thrown), config);
-  } finally {
-    dialer.close();
+    throw explain(connection.fault?.() ?? MeshError.from(thrown), config);
   }
 }
 
-async function dialServer(config: ConnectionConfig): Promise<Dialer> {
-  const { server, cert, key, cacert, authority } = config;
-  if (server === undefined) {
-    const address = `unix:${socketOf(config)}`;
-    return new Dialer({ address, peer: `management server ${address}` });
-  }
-  const peer = `management server ${server}`;
-  if (cert === undefined && key === undefined && cacert === undefined) {
-    return new Dialer({ address: server, peer });
-  }
+async function connect(config: ConnectionConfig, signal: AbortSignal): Promise<Connection> {
+  if (isOnKubernetes(config)) return connectThroughCluster(config, signal);
+  const address = `unix:${socketOf(config) ?? ""}`;
+  const dialer =
+    config.server === undefined
+      ? new Dialer({ address, peer: `management server ${address}` })
+      : await dialPort(config.server, config);
+  return { dialer, [Symbol.asyncDispose]: () => Promise.resolve(dialer.close()) };
+}
+
+async function connectThroughCluster(config: ConnectionConfig, signal: AbortSignal): Promise<Connection> {
+  // The client of the API server is large, and most ways to a server do not need it.
+  const { openTunnel } = await import("./kubernetes/tunnel.ts");
+  const tunnel = await openTunnel(config, signal);
+  const dialer = new Dialer(tunnel);
+  const close = async (): Promise<void> => {
+    dialer.close();
+    await tunnel[Symbol.asyncDispose]();
+  };
+  return { dialer, fault: tunnel.fault, [Symbol.asyncDispose]: close };
+}
+
+async function dialPort(address: string, { cert, key, cacert, authority }: ConnectionConfig): Promise<Dialer> {
+  const peer = `management server ${address}`;
+  if (cert === undefined && key === undefined && cacert === undefined) return new Dialer({ address, peer });
   if (cert === undefined || key === undefined || cacert === undefined) {
     throw new MeshError("config_invalid", "--cert, --key and --cacert go together");
   }
   const [certificatePem, keyPem, rootsPem] = await Promise.all([cert, key, cacert].map(readFlagFile));
   const identity = { certificatePem: certificatePem ?? "", keyPem: keyPem ?? "" };
   const tls = { rootsPem: rootsPem ?? "", identity, minVersion: "TLSv1.3" } as const;
-  return new Dialer({ address: server, tls, peer, ...(authority ? { authority } : {}) });
+  return new Dialer({ address, tls, peer, ...(authority ? { authority } : {}) });
 }
 
-function socketOf({ adminSocket, stateDir }: ConnectionConfig): string {
+/** Whether the server is to be reached through the API server of its cluster. Throws when there is no server at all. */
+export function isOnKubernetes(config: ConnectionConfig): boolean {
+  const { server, adminSocket, stateDir, kubecontext } = config;
+  const other = server ?? adminSocket ?? stateDir;
+  if (kubecontext !== undefined && other !== undefined) {
+    throw new MeshError("config_invalid", `context ${kubecontext} and ${other} name two servers: give one`);
+  }
+  return server === undefined && socketOf(config) === undefined;
+}
+
+/** The admin socket on this machine; undefined for a server in a cluster. */
+function socketOf(config: ConnectionConfig): string | undefined {
+  const { adminSocket, stateDir, kubecontext } = config;
   if (adminSocket !== undefined) return adminSocket;
   if (stateDir !== undefined) return join(stateDir, "admin.sock");
-  throw new MeshError("config_invalid", "which server? none of --state-dir, --admin-socket and --server is given", {
-    hint: "give --state-dir as the server has it, or --server host:port",
+  if (kubecontext !== undefined || userKubeconfig(config) !== undefined) return undefined;
+  throw new MeshError("config_invalid", "which server? there is neither a kubeconfig, --state-dir nor --server", {
+    hint: "give --kubecontext of the management cluster, --state-dir as the server has it, or --server host:port",
   });
 }
 
@@ -102,18 +141,23 @@ async function readFlagFile(path: string): Promise<string> {
   }
 }
 
-function explain(error: MeshError, { server, cert }: ConnectionConfig): MeshError {
-  if (error.hint !== undefined) return error;
-  const hints: Partial<Record<MeshError["code"], string>> = {
-    unavailable:
-      server === undefined
-        ? "check that enterprise-networking runs here, and that --state-dir or --admin-socket is its own"
-        : "check that enterprise-networking listens there; port 9900 wants --cert, --key and --cacert",
-    unimplemented:
-      cert === undefined && server !== undefined
-        ? "changes need the admin socket on the server's machine, or port 9900 with an operator's certificate"
-        : "the server may be of another version: compare meshctl --version",
-  };
-  const hint = hints[error.code];
+function explain(error: MeshError, config: ConnectionConfig): MeshError {
+  const hint = error.hint ?? hintFor(error.code, config);
   return hint === undefined ? error : new MeshError(error.code, error.message, { hint, cause: error.cause });
+}
+
+function hintFor(code: ErrorCode, config: ConnectionConfig): string | undefined {
+  const { server, cert } = config;
+  if (code === "unavailable") {
+    if (server !== undefined) {
+      return "check that enterprise-networking listens there; port 9900 wants --cert, --key and --cacert";
+    }
+    return isOnKubernetes(config)
+      ? "see kubectl logs deployment/enterprise-networking"
+      : "check that enterprise-networking runs here, and that --state-dir or --admin-socket is its own";
+  }
+  if (code !== "unimplemented") return undefined;
+  return cert === undefined && server !== undefined
+    ? "changes need the admin socket on the server's machine, or port 9900 with an operator's certificate"
+    : "the server may be of another version: compare meshctl --version";
 }

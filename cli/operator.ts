@@ -29,7 +29,7 @@ const issue = command({
     const { name, outDir } = config;
     const key = await generateKey({ type: "ec", curve: "P-256" });
     const request = { operator: name, certificateSigningRequest: await createCsr({ key }) };
-    const response = await withServer(config, (dialer) =>
+    const response = await withServer(config, signal, (dialer) =>
       dialer.unary(RegistryServiceService.issueOperatorCertificate, request, { signal, timeoutMs: CALL_TIMEOUT_MS }),
     );
     const files = {

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { defineOptions } from "../common/runtime/config.ts";
+import { printable } from "../common/runtime/printable.ts";
 import { booleanSwitch } from "../common/runtime/settings.ts";
 
 export const outputOptions = defineOptions({
@@ -11,6 +12,11 @@ export const nameSchema = z.string().min(1);
 
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
+}
+
+/** A line for people beside the output that programs read. */
+export function warn(text: string): void {
+  process.stderr.write(printable(`${text}\n`));
 }
 
 export function printJson(value: unknown): void {

@@ -30,7 +30,7 @@ const sessions = command({
   options: { ...connectionOptions, ...outputOptions },
   oneShot: true,
   run: async (config, { signal }) => {
-    const response = await withServer(config, (dialer) =>
+    const response = await withServer(config, signal, (dialer) =>
       dialer.unary(AdminServiceService.listSessions, {}, { signal, timeoutMs: CALL_TIMEOUT_MS }),
     );
     if (config.json) printJson(ListSessionsResponse.toJSON(response));
@@ -68,7 +68,7 @@ const intent = command({
   operands: ["name"],
   oneShot: true,
   run: async (config, { signal }) => {
-    const response = await withServer(config, (dialer) =>
+    const response = await withServer(config, signal, (dialer) =>
       dialer.unary(AdminServiceService.getIntent, { cluster: config.name }, { signal, timeoutMs: CALL_TIMEOUT_MS }),
     );
     if (config.json) printJson(GetIntentResponse.toJSON(response));

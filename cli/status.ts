@@ -31,7 +31,7 @@ const status = command({
   options: statusOptions,
   oneShot: true,
   run: (config, { signal }) =>
-    withServer(config, async (dialer) => {
+    withServer(config, signal, async (dialer) => {
       const until = config.watch ? signal : AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]);
       const responses = dialer.serverStream(AdminServiceService.watchStatus, { virtualMesh: undefined }, until);
       for await (const response of responses) {

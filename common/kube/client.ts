@@ -1,7 +1,9 @@
 import { HttpMethod, IsomorphicFetchHttpLibrary, RequestContext, Watch } from "@kubernetes/client-node";
 import { MeshError } from "../runtime/errors.ts";
 import { connectionError, isTlsFault, refusalError } from "./errors.ts";
-import { PooledKubeConfig } from "./pooled-config.ts";
+import { type ExecRequest, execInPod } from "./exec.ts";
+import { loadKubeconfig } from "./kubeconfig.ts";
+import type { PooledKubeConfig } from "./pooled-config.ts";
 
 /** One request, its address below the API server's. */
 export interface KubeRequest {
@@ -33,34 +35,21 @@ const DEADLINE_MS = 30_000;
 export class KubeClient {
   readonly #config: PooledKubeConfig;
   readonly #server: string;
+  /** Name of the kubeconfig's context; a pod's own cluster has a made-up one. */
+  readonly context: string;
 
-  private constructor(config: PooledKubeConfig, server: string) {
+  private constructor(config: PooledKubeConfig) {
     this.#config = config;
-    this.#server = server;
+    this.#server = config.getCurrentCluster()?.server ?? "";
+    this.context = config.getCurrentContext();
   }
 
   /**
-   * For the current context of a kubeconfig file, read once, or for the pod's own cluster where none is given. Throws
+   * For a context of a kubeconfig file, read once, or for the pod's own cluster where no file is given. Throws
    * `config_invalid`. Connects to nothing.
    */
-  static open(kubeconfigFile: string | undefined): KubeClient {
-    const config = new PooledKubeConfig();
-    const from = kubeconfigFile === undefined ? "the pod's service account" : `kubeconfig ${kubeconfigFile}`;
-    try {
-      if (kubeconfigFile === undefined) config.loadFromCluster();
-      else config.loadFromFile(kubeconfigFile);
-    } catch (thrown) {
-      // A YAML parser quotes the text, and the text holds the credentials.
-      const { code } = (thrown ?? {}) as NodeJS.ErrnoException;
-      throw new MeshError("config_invalid", `${from} cannot be read: ${code ?? "no valid kubeconfig"}`);
-    }
-    const server = config.getCurrentCluster()?.server;
-    if (!server || !URL.canParse(server)) {
-      throw new MeshError("config_invalid", `${from} names no API server`, {
-        hint: kubeconfigFile === undefined ? "is this a pod?" : "check current-context, contexts and clusters",
-      });
-    }
-    return new KubeClient(config, server);
+  static open(file: string | undefined, context?: string): KubeClient {
+    return new KubeClient(loadKubeconfig({ file, context }));
   }
 
   /** The parsed answer. Throws MeshErrors: those of `refusalError`, `unavailable`, `deadline_exceeded` after 30 s. */
@@ -125,6 +114,11 @@ export class KubeClient {
     } finally {
       signal.removeEventListener("abort", abort);
     }
+  }
+
+  /** Runs a command in a container; see `execInPod`. */
+  async exec(request: ExecRequest, signal: AbortSignal): Promise<void> {
+    await execInPod(this.#config, request, signal);
   }
 
   /** Ends all connections; what is under way fails. The next request makes new ones. */
