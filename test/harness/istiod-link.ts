@@ -4,6 +4,7 @@ import { runIstiodServer } from "../../agent/certs/istiod-server.ts";
 import { JwtTokenReviewer } from "../../agent/certs/jwt-token-reviewer.ts";
 import { LinkBook } from "../../agent/certs/links.ts";
 import type { HeldCertificate } from "../../agent/certs/orders.ts";
+import type { TokenReviewer } from "../../agent/certs/token-reviewer.ts";
 import { readConfig } from "../../common/runtime/config.ts";
 import { systemClock } from "../../common/runtime/clock.ts";
 import { writeFileAtomic } from "../../common/runtime/files.ts";
@@ -91,15 +92,11 @@ export class IstiodLinkWorld implements AsyncDisposable {
     await writeFileAtomic(this.folder.file("jwks.json"), JSON.stringify(await accounts.jwks()));
   }
 
-  async startAgent(listen = "127.0.0.1:0"): Promise<RunningAgent> {
+  /** Believes the tokens of `accounts`, or those that another reviewer accepts. */
+  async startAgent(listen = "127.0.0.1:0", reviewer: TokenReviewer = this.#ownReviewer()): Promise<RunningAgent> {
     const controller = new AbortController();
     const context = { cluster: "cluster-1", vault: {} };
     const book = new LinkBook({ held: this.held, context, forgetAfterMs: 60_000, clock: systemClock });
-    const reviewer = new JwtTokenReviewer({
-      jwksFile: this.folder.file("jwks.json"),
-      issuer: this.accounts.issuer,
-      clock: systemClock,
-    });
     const options = {
       listen,
       book,
@@ -119,6 +116,11 @@ export class IstiodLinkWorld implements AsyncDisposable {
     const address = await promise;
     this.#resources.defer(stop);
     return { address, book, stop };
+  }
+
+  #ownReviewer(): TokenReviewer {
+    const jwksFile = this.folder.file("jwks.json");
+    return new JwtTokenReviewer({ jwksFile, issuer: this.accounts.issuer, clock: systemClock });
   }
 
   /** Makes a pod with fresh tokens, whose istiod-agent dials `agent` and finds Vault at `vault`. */
