@@ -1,6 +1,6 @@
-import { join } from "node:path";
 import * as z from "zod";
 import { defineOptions, type ConfigOf } from "../common/runtime/config.ts";
+import { homeFaults, isKubernetesMode, kubernetesOptions } from "../common/kube/settings.ts";
 import { listenAddress, loopbackAddress } from "../common/runtime/settings.ts";
 import { identityOptions } from "./identity/options.ts";
 
@@ -10,9 +10,10 @@ export const agentOptions = defineOptions({
   stateDir: {
     path: "state.dir",
     argument: "DIR",
-    help: "directory for this agent's identity and the last intent; mode 0700",
-    schema: z.string().min(1),
+    help: "standalone: directory for this agent's identity and the last intent; mode 0700",
+    schema: z.string().min(1).optional(),
   },
+  ...kubernetesOptions,
   istiodListen: {
     path: "istiod.listen",
     argument: "HOST:PORT",
@@ -29,7 +30,7 @@ export const agentOptions = defineOptions({
   istiodCaFile: {
     path: "istiod.caFile",
     argument: "FILE",
-    help: "where the certificates that verify that listener are published; without it enterprise-agent-ca.pem in the state directory",
+    help: "standalone: where the certificates that verify that listener are published; without it enterprise-agent-ca.pem in the state directory",
     schema: z.string().min(1).optional(),
   },
   istiodServiceAccounts: {
@@ -44,19 +45,13 @@ export const agentOptions = defineOptions({
   tokenJwksFile: {
     path: "istiod.jwksFile",
     argument: "FILE",
-    help: "JSON web key set that service account tokens are verified with, where no API server is to be asked",
-    schema: z.string().min(1).optional(),
-  },
-  tokenKubeconfig: {
-    path: "istiod.kubeconfig",
-    argument: "FILE",
-    help: "kubeconfig of the API server that reviews service account tokens, instead of a key set",
+    help: "standalone: JSON web key set that service account tokens are verified with",
     schema: z.string().min(1).optional(),
   },
   tokenIssuer: {
     path: "istiod.tokenIssuer",
     argument: "URL",
-    help: "issuer that service account tokens must name",
+    help: "standalone: issuer that service account tokens must name",
     schema: z.string().min(1).default("https://kubernetes.default.svc"),
   },
   vaultServer: {
@@ -99,11 +94,20 @@ export const agentOptions = defineOptions({
 
 export type AgentConfig = ConfigOf<typeof agentOptions>;
 
-export const istiodCaFileOf = ({ istiodCaFile, stateDir }: Pick<AgentConfig, "istiodCaFile" | "stateDir">): string =>
-  istiodCaFile ?? join(stateDir, "enterprise-agent-ca.pem");
-
-/** Exactly one way to verify the tokens of the istiod-agents. */
-export function checkAgentConfig({ tokenJwksFile, tokenKubeconfig }: AgentConfig): string[] {
-  if ((tokenJwksFile === undefined) !== (tokenKubeconfig === undefined)) return [];
-  return ["istiod.jwksFile or istiod.kubeconfig: exactly one of them says how istiods' tokens are verified"];
+/** Exactly one home: a directory, or an API server that keeps everything. */
+export function checkAgentConfig(config: AgentConfig): string[] {
+  const { stateDir, istiodCaFile, tokenJwksFile, tokenFile, trustBundleFile } = config;
+  const faults = homeFaults(config, { "state.dir": stateDir !== undefined });
+  if (!isKubernetesMode(config)) {
+    if (tokenJwksFile === undefined) faults.push("istiod.jwksFile: is required with state.dir");
+    return faults;
+  }
+  const inApiServer = {
+    "istiod.caFile": istiodCaFile,
+    "istiod.jwksFile": tokenJwksFile,
+    "relay.tokenFile": tokenFile,
+    "relay.trustBundleFile": trustBundleFile,
+  };
+  const given = Object.entries(inApiServer).flatMap(([path, value]) => (value === undefined ? [] : [path]));
+  return [...faults, ...given.map((path) => `${path}: in kubernetes mode it is in the API server`)];
 }

@@ -1,17 +1,11 @@
 import { Gauge, type Registry } from "../common/runtime/metrics.ts";
-import type { IntentHolder } from "./apply/intent-holder.ts";
-import type { AgentIdentity } from "./identity/agent-identity.ts";
-import type { RelayClient } from "./relay/relay-client.ts";
+import type { AgentParts } from "./parts.ts";
 
 /** What the metrics are read from, at the moment of each scrape. */
-export interface AgentMetricSources {
-  readonly identity: AgentIdentity;
-  readonly intent: IntentHolder;
-  readonly relay: RelayClient;
-}
+export type AgentMetricSources = Pick<AgentParts, "home" | "leader">;
 
 /** Registers the agent's metrics (docs/metrics.md). */
-export function registerAgentMetrics(registry: Registry, { identity, intent, relay }: AgentMetricSources): void {
+export function registerAgentMetrics(registry: Registry, { home, leader }: AgentMetricSources): void {
   const gauge = (name: string, help: string, read: () => number): void => {
     new Gauge({
       name,
@@ -22,8 +16,11 @@ export function registerAgentMetrics(registry: Registry, { identity, intent, rel
       },
     });
   };
-  const held = (): readonly { detached: boolean }[] => intent.certificates.value ?? [];
-  const state = () => relay.state.value;
+  const held = (): readonly { detached: boolean }[] => home.intent.certificates.value ?? [];
+  const state = () => leader.parts.value?.relay.state.value;
+  gauge("mesh_relay_agent_leader", "1 at the replica that speaks with the management server, 0 at the others", () =>
+    home.leadership.leading.value ? 1 : 0,
+  );
   gauge("mesh_relay_agent_connected", "1 while the session with the management server is open", () =>
     state()?.kind === "connected" ? 1 : 0,
   );
@@ -33,8 +30,8 @@ export function registerAgentMetrics(registry: Registry, { identity, intent, rel
   });
   gauge(
     "mesh_relay_agent_certificate_not_after_seconds",
-    "End of the client certificate's life, as unix time; 0 before enrolment",
-    () => (identity.credentials.value?.notAfterMs ?? 0) / 1000,
+    "End of the client certificate's life, as unix time; 0 before enrolment, and at a replica that does not lead",
+    () => (leader.parts.value?.identity.credentials.value?.notAfterMs ?? 0) / 1000,
   );
   gauge("mesh_relay_agent_issued_certificates", "IssuedCertificates in force", () => held().length);
   gauge(

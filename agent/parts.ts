@@ -1,75 +1,48 @@
 import { readFile } from "node:fs/promises";
 import type { Clock, Random } from "../common/runtime/clock.ts";
+import { Latest } from "../common/runtime/latest.ts";
 import type { Log } from "../common/runtime/log.ts";
-import type { StateDirectory } from "../common/runtime/state-directory.ts";
-import { Dialer } from "../common/session/client.ts";
-import { IntentHolder } from "./apply/intent-holder.ts";
-import { JwtTokenReviewer } from "./certs/jwt-token-reviewer.ts";
-import { KubernetesTokenReviewer } from "./certs/kubernetes-token-reviewer.ts";
+import type { Discovery } from "../proto/gen/discovery/v1/discovery.ts";
 import { LinkBook } from "./certs/links.ts";
 import type { VaultOverrides } from "./certs/orders.ts";
-import type { TokenReviewer } from "./certs/token-reviewer.ts";
 import type { AgentConfig } from "./config.ts";
-import { AgentIdentity } from "./identity/agent-identity.ts";
-import type { AgentCredentials } from "./identity/documents.ts";
-import { defaultEnrollmentAddress } from "./identity/options.ts";
-import { RelayClient } from "./relay/relay-client.ts";
-import { fileIntentStore } from "./store/intent-store.ts";
+import { Leader } from "./leader.ts";
+import type { ReportSources } from "./relay/relay-client.ts";
+import type { PodBounces } from "./relay/status-diff.ts";
+import { type AgentHome, type ClusterStatus, openHome } from "./store/home.ts";
 
 /** The rooms of the agent, wired to each other and not yet running. */
 export interface AgentParts {
-  readonly identity: AgentIdentity;
-  readonly intent: IntentHolder;
+  readonly home: AgentHome;
   readonly book: LinkBook;
-  readonly relay: RelayClient;
-  readonly reviewer: TokenReviewer;
+  readonly status: ClusterStatus;
+  readonly report: ReportSources;
+  readonly leader: Leader;
 }
 
 export interface PartsOptions {
   readonly config: AgentConfig;
-  readonly directory: StateDirectory;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
 }
 
-/** A replica that left is forgotten after this time, once its certificate has expired too. */
+/** A pod that left is forgotten after this time, once its certificate has expired too, where nobody says that it is gone. */
 const FORGET_REPLICA_MS = 60 * 60_000;
 
-/** Opens the rooms bottom-up from the state directory. Throws `state_corrupt` and faults of the files it is given. */
-export async function openParts({ config, directory, clock, random, log }: PartsOptions): Promise<AgentParts> {
-  const { cluster, authority, tokenFile, trustPin, trustBundleFile } = config;
-  const address = config.enrollmentAddress ?? defaultEnrollmentAddress(config.serverAddress);
-  const enrollment = { address, authority, tokenFile, trustPin, trustBundleFile };
-  const identity = await AgentIdentity.open({ directory, cluster, enrollment, clock, random, log });
-  const intent = await IntentHolder.open(fileIntentStore(directory));
+/** Opens the rooms bottom-up from the agent's home. Throws what `openHome` does, and faults of files that are given. */
+export async function openParts({ config, clock, random, log }: PartsOptions): Promise<AgentParts> {
+  const orders = { cluster: config.cluster, vault: await vaultOverrides(config) };
+  const discovery = new Latest<Discovery>();
+  const podBounces = new Latest<PodBounces>(new Map());
+  const home = await openHome(config, { clock, random, log, orders, discovery });
+  const { intent, recall } = home;
   const book = new LinkBook({
-    held: intent.certificates,
-    context: { cluster, vault: await vaultOverrides(config) },
-    forgetAfterMs: FORGET_REPLICA_MS,
-    clock,
+    ...{ held: intent.certificates, context: orders, forgetAfterMs: FORGET_REPLICA_MS, clock, recall },
   });
-  const dial = (credentials: AgentCredentials): Dialer => dialServer(config, credentials);
-  const relay = new RelayClient({ clock, random, log, identity, intent, statuses: book.statuses, dial });
-  return { identity, intent, book, relay, reviewer: await tokenReviewer(config, clock) };
-}
-
-function dialServer({ serverAddress, authority }: AgentConfig, credentials: AgentCredentials): Dialer {
-  const { trustBundlePem: rootsPem, keyPem, certificatePem } = credentials;
-  return new Dialer({
-    address: serverAddress,
-    authority,
-    peer: `management server ${serverAddress}`,
-    tls: { rootsPem, identity: { keyPem, certificatePem }, minVersion: "TLSv1.3" },
-  });
-}
-
-async function tokenReviewer(config: AgentConfig, clock: Clock): Promise<TokenReviewer> {
-  const { tokenJwksFile: jwksFile, tokenKubeconfig, tokenIssuer: issuer } = config;
-  if (jwksFile !== undefined) return new JwtTokenReviewer({ jwksFile, issuer, clock });
-  // Loaded only where it is used: the Kubernetes client costs tens of MiB.
-  const { tokenReviewClient } = await import("../common/kube/token-review.ts");
-  return new KubernetesTokenReviewer(tokenReviewClient(tokenKubeconfig));
+  const status = home.openStatus(book);
+  const report = { statuses: status.statuses, podBounces, discovery };
+  return { home, book, status, report, leader: new Leader({ config, home, report, clock, random, log }) };
 }
 
 async function vaultOverrides(config: AgentConfig): Promise<VaultOverrides> {

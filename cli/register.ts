@@ -156,7 +156,7 @@ export function agentFlags(
 }
 
 /** Only the operator knows where the keys of the cluster's tokens lie. */
-const TOKEN_KEYS = "--istiod-jwks-file=JWKS_FILE   # or --istiod-kubeconfig=KUBECONFIG";
+const TOKEN_KEYS = "--istiod-jwks-file=JWKS_FILE";
 
 function registrationJson(config: RegisterConfig, response: RegisterClusterResponse): unknown {
   const { token, tokenExpiresAt, trustBundle, trustPin } = response;

@@ -3,21 +3,23 @@ import type { Clock } from "../../common/runtime/clock.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { runTasks } from "../../common/runtime/tasks.ts";
 import { methodTable, runGrpcServer } from "../../common/session/server.ts";
-import { istiodService, ISTIOD_SERVICE, methodsOf, type AllowedAccounts } from "./istiod-service.ts";
+import type { Admission } from "./admission.ts";
+import { istiodService, ISTIOD_SERVICE, type ListReplicas, methodsOf } from "./istiod-service.ts";
+import type { ClaimPod } from "./link-session.ts";
 import type { LinkBook } from "./links.ts";
-import { ServingCertificate } from "./serving-certificate.ts";
+import { Refusals } from "./refusals.ts";
+import { ServingCertificate, type ServingCertificateOptions } from "./serving-certificate.ts";
 import type { TokenReviewer } from "./token-reviewer.ts";
 
 export interface IstiodServerOptions {
   /** host:port, 9977 in the guide. */
   readonly listen: string;
   readonly book: LinkBook;
+  readonly list: ListReplicas;
+  readonly claim: ClaimPod;
   readonly reviewer: TokenReviewer;
-  readonly accounts: AllowedAccounts;
-  /** File that takes the public CA bundle of the serving certificate. */
-  readonly servingCaFile: string;
-  /** Further DNS names and IP addresses of the serving certificate. */
-  readonly servingNames?: readonly string[];
+  readonly admission: Admission;
+  readonly serving: Pick<ServingCertificateOptions, "publish" | "namespace" | "extraNames">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -32,16 +34,16 @@ export async function runIstiodServer(
   signal: AbortSignal,
   onListening: (address: string) => void = () => undefined,
 ): Promise<void> {
-  const { listen, book, reviewer, accounts, clock, log } = options;
-  const { servingCaFile: caFile, servingNames: extraNames = [] } = options;
-  const certificate = await ServingCertificate.create({ caFile, extraNames, clock });
+  const { listen, book, list, claim, reviewer, admission, serving, clock, log } = options;
+  const certificate = await ServingCertificate.create({ ...serving, clock }, signal);
+  const refusals = new Refusals(clock, log);
   const serve = (stopping: AbortSignal): Promise<void> => {
-    const implementation = istiodService({ book, clock, log, stopping });
+    const implementation = istiodService({ book, list, claim, refusals, clock, log, stopping });
     const server = {
       listen,
       credentials: certificate.credentials,
       services: [{ definition: IstiodServiceService, implementation }],
-      authorize: methodTable(methodsOf(reviewer, accounts)),
+      authorize: methodTable(methodsOf({ reviewer, admission, refusals })),
       reflect: [ISTIOD_SERVICE],
     };
     return runGrpcServer(server, stopping, (address) => {

@@ -5,6 +5,7 @@ import { readPodIdentity, refused, type PodIdentity, type TokenReviewer } from "
 
 /** Longer than any token of Kubernetes; what is longer is not sent on. */
 const MAX_TOKEN_CHARACTERS = 16 * 1024;
+const TIMEOUT_MS = 10_000;
 
 /** Has the API server of the cluster review each token, so that a token of a deleted pod is refused at once. */
 export class KubernetesTokenReviewer implements TokenReviewer {
@@ -17,12 +18,13 @@ export class KubernetesTokenReviewer implements TokenReviewer {
   async review(token: string): Promise<PodIdentity> {
     if (token.length > MAX_TOKEN_CHARACTERS) throw refused(`it is longer than ${MAX_TOKEN_CHARACTERS} characters`);
     const pod = readClaims(token);
-    const { authenticated, audiences } = await this.#review(token, [LINK_AUDIENCE]);
+    const verdict = await this.#review(token, [LINK_AUDIENCE], AbortSignal.timeout(TIMEOUT_MS));
+    const { authenticated, audiences, user } = verdict;
     if (!authenticated || !audiences.includes(LINK_AUDIENCE)) {
       throw refused(`the api server does not accept it for audience ${LINK_AUDIENCE}`);
     }
     // The API server has verified the signature, so the claims can be believed.
-    return pod;
+    return { ...pod, user };
   }
 }
 

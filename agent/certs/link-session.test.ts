@@ -8,6 +8,7 @@ import { ManualClock } from "../../common/runtime/manual-clock.ts";
 import { LinkBook } from "./links.ts";
 import { serveLink } from "./link-session.ts";
 import type { HeldCertificate } from "./orders.ts";
+import { Refusals } from "./refusals.ts";
 
 const HELLO: LinkRequest = { message: { $case: "hello", value: { mode: LinkMode.LINK_MODE_INIT, version: "1" } } };
 
@@ -30,6 +31,8 @@ function openStream(tokenLifeMs = 600_000) {
   };
   const ended = serveLink({
     book,
+    claim: () => Promise.resolve(),
+    refusals: new Refusals(clock, silentLog),
     clock,
     log: silentLog,
     stopping: stopping.signal,

@@ -8,13 +8,19 @@ import type { CallContext } from "../../common/session/handlers.ts";
 import { LINK_HEARTBEAT_MS, LINK_SILENT_HEARTBEATS } from "../../common/session/link.ts";
 import type { Link, LinkBook } from "./links.ts";
 import type { Assignment } from "./orders.ts";
+import { podFields, type Refusals } from "./refusals.ts";
 import type { PodIdentity } from "./token-reviewer.ts";
 
 /** A pod that has opened a stream says hello at once. */
 const HELLO_TIMEOUT_MS = 10_000;
 
+/** Makes sure that no other replica of the agent holds a link of this pod. Throws `conflict` where one does. */
+export type ClaimPod = (pod: PodIdentity, signal: AbortSignal) => Promise<void>;
+
 export interface LinkSessionOptions {
   readonly book: LinkBook;
+  readonly claim: ClaimPod;
+  readonly refusals: Refusals;
   readonly clock: Clock;
   readonly log: Log;
   readonly stopping: AbortSignal;
@@ -28,16 +34,16 @@ export interface LinkSessionOptions {
  * `unavailable` when the pod falls silent or the agent stops, `conflict` while the pod has another link.
  */
 export async function serveLink(options: LinkSessionOptions): Promise<void> {
-  const { book, context, stopping, log } = options;
+  const { context, stopping, log } = options;
   const pod = context.principal;
   const ended = new AbortController();
   const signal = AbortSignal.any([context.signal, stopping, ended.signal]);
   const incoming = options.requests[Symbol.asyncIterator]();
   const hello = await readHello(incoming, { ...options, signal });
-  const link = book.open(pod);
+  const link = await openLink(options, signal);
   // At once, not when the tasks below have settled: the same pod may be back within the same tick.
   context.signal.addEventListener("abort", () => link.close(), { once: true });
-  const session = new LinkSession(options, link, signal);
+  const session = new LinkSession(options, link, AbortSignal.any([signal, link.displaced]));
   const fields = {
     pod: pod.podName,
     uid: pod.podUid,
@@ -49,11 +55,23 @@ export async function serveLink(options: LinkSessionOptions): Promise<void> {
     await Promise.race([session.read(incoming), session.sendOrders(), session.beat(), session.expire()]);
   } catch (error) {
     if (stopping.aborted) throw new MeshError("unavailable", "the agent is stopping", { hint: "link again" });
-    throw error;
+    throw link.displaced.aborted ? link.displaced.reason : error;
   } finally {
     ended.abort();
     link.close();
     log.info("istiod-agent unlinked", fields);
+  }
+}
+
+async function openLink({ book, claim, refusals, context }: LinkSessionOptions, signal: AbortSignal): Promise<Link> {
+  const pod = context.principal;
+  try {
+    await claim(pod, signal);
+    signal.throwIfAborted();
+    return book.open(pod);
+  } catch (error) {
+    if (!signal.aborted) refusals.tell({ peer: context.peer, ...podFields(pod) }, error);
+    throw error;
   }
 }
 

@@ -17,13 +17,22 @@ export interface LinkBookOptions {
   /** A pod that is gone this long, and whose certificate has expired or never was, is forgotten. */
   readonly forgetAfterMs: number;
   readonly clock: Clock;
+  /** What is known of a pod that has not linked here before: what it told another replica of the agent. */
+  readonly recall?: (podUid: string) => ReplicaStatus | undefined;
+}
+
+/** A pod as the book has it. */
+export interface BookEntry {
+  /** The certificate whose order the pod has; undefined for a pod without one. */
+  readonly held: HeldCertificate | undefined;
+  readonly status: ReplicaStatus;
 }
 
 interface Replica {
   readonly pod: PodIdentity;
   readonly status: ReplicaStatus;
   /** The stream that is open now. */
-  readonly link: Link | undefined;
+  readonly link: OpenLink | undefined;
   /** When the last stream ended, in milliseconds since the epoch; undefined while one is open. */
   readonly goneSinceMs: number | undefined;
 }
@@ -34,6 +43,12 @@ export interface Link {
   report(status: ReplicaStatus): void;
   /** Takes the pod for gone. Again is harmless, also after the same pod has linked anew. */
   close(): void;
+  /** Aborted when the pod has linked elsewhere, so that this stream must end. */
+  readonly displaced: AbortSignal;
+}
+
+interface OpenLink extends Link {
+  readonly displace: (reason: MeshError) => void;
 }
 
 /**
@@ -61,18 +76,44 @@ export class LinkBook {
       });
     }
     if (!known) this.#makeRoom();
-    const link: Link = {
+    const ended = new AbortController();
+    const link: OpenLink = {
       report: (told) => {
         if (this.#replicas.get(podUid)?.link === link) this.#put({ pod, link, status: acceptStatus(told, pod) });
       },
+      displaced: ended.signal,
+      displace: (reason) => ended.abort(reason),
       close: () => {
         const { status, link: current } = this.#replicas.get(podUid) ?? {};
         if (!status || current !== link) return;
         this.#put({ pod, status: { ...status, connected: false }, goneSinceMs: this.#options.clock.now() });
       },
     };
-    this.#put({ pod, link, status: known ? { ...known.status, connected: true } : firstStatus(pod) });
+    const status = known?.status ?? this.#options.recall?.(podUid) ?? firstStatus(pod);
+    this.#put({ pod, link, status: { ...status, connected: true } });
     return link;
+  }
+
+  /** Every pod that is known here, with what it told last. */
+  entries(): readonly BookEntry[] {
+    return [...this.#replicas.values()].map(({ pod, status }) => {
+      const assignment = this.assignment(pod);
+      if (assignment.kind === "none") return { held: undefined, status };
+      return { held: assignment.held, status: judgeByOrder(status, assignment.order.version) };
+    });
+  }
+
+  /** Ends the link of a pod that is linked elsewhere by now, and forgets the pod. */
+  displace(podUid: string, reason: MeshError): void {
+    this.#replicas.get(podUid)?.link?.displace(reason);
+    this.forget([podUid]);
+  }
+
+  /** Drops these pods: they are gone, or another replica speaks for them. */
+  forget(podUids: Iterable<string>): void {
+    let isChanged = false;
+    for (const podUid of podUids) isChanged = this.#replicas.delete(podUid) || isChanged;
+    if (isChanged) this.#publish();
   }
 
   /** What the pod shall have now. */
@@ -121,8 +162,7 @@ export class LinkBook {
         nowMs - goneSinceMs > this.#options.forgetAfterMs &&
         (status.notAfter?.getTime() ?? 0) < nowMs,
     );
-    for (const { pod } of gone) this.#replicas.delete(pod.podUid);
-    if (gone.length > 0) this.#publish();
+    this.forget(gone.map(({ pod }) => pod.podUid));
   }
 
   #makeRoom(): void {
@@ -150,10 +190,6 @@ export class LinkBook {
   }
 
   #replicasOf(held: HeldCertificate | undefined): ReplicaStatus[] {
-    return [...this.#replicas.values()].flatMap(({ pod, status }) => {
-      const assignment = this.assignment(pod);
-      if (assignment.kind === "none") return held === undefined ? [status] : [];
-      return assignment.held === held ? [judgeByOrder(status, assignment.order.version)] : [];
-    });
+    return this.entries().flatMap((entry) => (entry.held === held ? [entry.status] : []));
   }
 }

@@ -3,7 +3,6 @@ import { createRootCa, signCertificate, type Authority } from "../../common/pki/
 import { toPem } from "../../common/pki/certificate.ts";
 import { generateKey, privateKeyToPem } from "../../common/pki/keys.ts";
 import type { Clock } from "../../common/runtime/clock.ts";
-import { writeFileAtomic } from "../../common/runtime/files.ts";
 import { ReloadableServerCredentials, type ServerTls } from "../../common/session/tls.ts";
 
 const DAY_MS = 86_400_000;
@@ -14,13 +13,14 @@ const RENEW_BEFORE_DAYS = 10;
 /** Backdated against clocks that run behind. */
 const BACKDATE_MS = 3_600_000;
 
-/** Names under which istiod-agents reach the agent (the guide's Service and its forms), and loopback. */
-const NAMES = ["enterprise-agent", "enterprise-agent.gloo-mesh", "enterprise-agent.gloo-mesh.svc", "localhost"];
+const SERVICE = "enterprise-agent";
 const EC = { type: "ec", curve: "P-256" } as const;
 
 export interface ServingCertificateOptions {
-  /** File that takes the public CA bundle, mode 0644: what istiod-agents verify this agent with. */
-  readonly caFile: string;
+  /** Makes the public CA bundle known, PEM: what istiod-agents verify this replica with. */
+  readonly publish: (caPem: string, signal: AbortSignal) => Promise<void>;
+  /** Of the Service by which istiod-agents reach the agent. */
+  readonly namespace: string;
   /** Further DNS names and IP addresses to serve under. */
   readonly extraNames?: readonly string[];
   readonly clock: Clock;
@@ -42,7 +42,7 @@ export class ServingCertificate {
   }
 
   /** Makes CA and certificate, and publishes the bundle: once this resolves, a client can verify the listener. */
-  static async create(options: ServingCertificateOptions): Promise<ServingCertificate> {
+  static async create(options: ServingCertificateOptions, signal: AbortSignal): Promise<ServingCertificate> {
     const nowMs = options.clock.now();
     const key = await generateKey(EC);
     const certificate = await createRootCa({
@@ -54,7 +54,7 @@ export class ServingCertificate {
     });
     const authority = { certificate, key };
     const serving = new ServingCertificate(options, authority, await makeLeaf(options, authority));
-    await writeFileAtomic(options.caFile, toPem([certificate]), 0o644);
+    await options.publish(toPem([certificate]), signal);
     return serving;
   }
 
@@ -69,14 +69,22 @@ export class ServingCertificate {
   }
 }
 
-async function makeLeaf({ extraNames = [], clock }: ServingCertificateOptions, issuer: Authority): Promise<ServerTls> {
+/** The Service in each form in which Kubernetes' DNS knows it, and loopback. */
+const namesOf = (namespace: string): string[] => [
+  SERVICE,
+  ...["", ".svc", ".svc.cluster.local"].map((suffix) => `${SERVICE}.${namespace}${suffix}`),
+  "localhost",
+];
+
+async function makeLeaf(options: ServingCertificateOptions, issuer: Authority): Promise<ServerTls> {
+  const { extraNames = [], namespace, clock } = options;
   const nowMs = clock.now();
   const key = await generateKey(EC);
   const certificate = await signCertificate({
     issuer,
-    subject: { commonName: "enterprise-agent" },
+    subject: { commonName: SERVICE },
     publicKey: key,
-    dnsSans: [...NAMES, ...extraNames.filter((name) => isIP(name) === 0)],
+    dnsSans: [...namesOf(namespace), ...extraNames.filter((name) => isIP(name) === 0)],
     ipSans: ["127.0.0.1", ...extraNames.filter((name) => isIP(name) !== 0)],
     extendedKeyUsages: ["serverAuth"],
     notBeforeMs: nowMs - BACKDATE_MS,

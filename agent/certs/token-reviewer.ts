@@ -1,4 +1,5 @@
 import * as z from "zod";
+import type { ReviewedUser } from "../../common/kube/token-review.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 
 /** Who a pod-bound service account token speaks for. */
@@ -9,6 +10,8 @@ export interface PodIdentity {
   readonly serviceAccount: string;
   /** When the token ends, in milliseconds since the epoch. */
   readonly expiresAtMs: number;
+  /** What the API server calls the caller, where it was asked: a question for rights repeats it. */
+  readonly user?: ReviewedUser;
 }
 
 /**

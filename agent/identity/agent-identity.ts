@@ -6,14 +6,13 @@ import { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { Backoff, retry } from "../../common/runtime/retry.ts";
 import { StateCell } from "../../common/runtime/state-cell.ts";
-import type { StateDirectory } from "../../common/runtime/state-directory.ts";
 import type { RenewCertificateResponse } from "../../proto/gen/relay/v1/relay.ts";
-import { type AgentCredentials, identitySchema, readCredentials, type StoredIdentity } from "./documents.ts";
-import { enroll, type EnrollmentTarget, enrollmentRoots } from "./enroll.ts";
-import { type FoundToken, readTokenFile, removeTokenFile } from "./token-file.ts";
+import { type AgentCredentials, readCredentials, type StoredIdentity } from "./documents.ts";
+import { enroll, type EnrollmentTarget } from "./enroll.ts";
+import type { FoundToken, IdentityHome } from "./home.ts";
 
 export interface AgentIdentityOptions {
-  readonly directory: StateDirectory;
+  readonly home: IdentityHome;
   readonly cluster: string;
   readonly enrollment: EnrollmentTarget;
   readonly clock: Clock;
@@ -30,11 +29,12 @@ export type IdentityStatus =
   | { readonly kind: "valid" | "expired"; readonly notAfterMs: number; readonly problem?: string };
 
 const DAY_MS = 86_400_000;
-/** How often a new token and the need of a renewal are looked for. */
+/** How often a new token, a replaced identity and the need of a renewal are looked for. */
 const LOOK_MS = 5_000;
 const RETRY = { baseMs: 5_000, capMs: 10 * 60_000 };
+const ENROLL_RETRY = { baseMs: 500, capMs: 5_000 };
 
-/** The agent's key and client certificate: from the state directory, by enrolment, and by renewal. */
+/** The agent's key and client certificate: from its home, by enrolment, and by renewal. */
 export class AgentIdentity {
   /** The newest credentials; the relay client reconnects when they change. */
   readonly credentials = new Latest<AgentCredentials>();
@@ -44,6 +44,8 @@ export class AgentIdentity {
   readonly #backoff: Backoff;
   #dueAtMs = 0;
   #refusedToken: string | undefined;
+  /** The fault that was logged last: what stays as it is, is one line. */
+  #told = "";
 
   private constructor(options: AgentIdentityOptions, cell: StateCell<StoredIdentity>) {
     this.#options = options;
@@ -51,22 +53,11 @@ export class AgentIdentity {
     this.#backoff = new Backoff({ ...RETRY, random: options.random });
   }
 
-  /** Loads what the state directory holds. Throws `state_corrupt` for an identity that does not fit together. */
+  /** Loads what its home holds. Throws `state_corrupt` for an identity that does not fit together, where nobody mends it. */
   static async open(options: AgentIdentityOptions): Promise<AgentIdentity> {
-    const { directory, cluster } = options;
-    const document = directory.document<StoredIdentity>("identity", identitySchema);
-    const identity = new AgentIdentity(options, await StateCell.open(document, {}));
-    const { current } = identity.#cell.value;
-    if (!current) return identity;
-    try {
-      identity.#publish(readCredentials(current, cluster));
-    } catch (cause) {
-      const path = directory.file("identity.json");
-      throw new MeshError("state_corrupt", `${path}: ${MeshError.from(cause).message}`, {
-        cause,
-        hint: `move ${path} away and enrol again with a new token`,
-      });
-    }
+    const identity = new AgentIdentity(options, await StateCell.open(options.home.document, {}));
+    const fault = identity.#adopt();
+    if (fault && !options.home.patient) throw fault;
     return identity;
   }
 
@@ -79,19 +70,21 @@ export class AgentIdentity {
 
   /**
    * Returns once there is an identity, enrolling where there is none; a server that is away is waited for. A new token
-   * beside an identity is used too. Throws when there is neither identity nor token, or the token was refused.
+   * beside an identity is used too. Without a token, or when it is refused: throws, or waits where the home is patient.
    */
   async ensure(signal: AbortSignal): Promise<AgentCredentials> {
-    const { clock, random, log } = this.#options;
-    const token = await this.#newToken();
-    if (token && this.credentials.value) await this.#tryEnroll(token, signal);
-    else if (token) {
-      const onRetry = (error: MeshError, waitMs: number): void =>
-        log.warn("enrolment failed, trying again", { err: error, waitMs: Math.round(waitMs) });
-      await retry(() => this.#enroll(token, signal), { clock, random, signal, onRetry, baseMs: 500, capMs: 5_000 });
+    const { clock, home } = this.#options;
+    for (;;) {
+      const token = await this.#newToken(signal);
+      if (token && this.credentials.value) await this.#tryEnroll(token, signal);
+      else if (token) await this.#enrollFirst(token, signal);
+      if (this.credentials.value) return this.credentials.value;
+      const missing = this.#nothingToEnrollWith();
+      if (!home.patient) throw missing;
+      this.#tell("no identity yet; waiting for one", missing);
+      await clock.sleep(LOOK_MS, signal);
+      await this.#look();
     }
-    if (!this.credentials.value) throw this.#nothingToEnrollWith();
-    return this.current();
   }
 
   /** Renews about daily, enrols with each new token, says when the certificate has expired. Ends by `signal`. */
@@ -99,8 +92,9 @@ export class AgentIdentity {
     const { clock } = this.#options;
     for (;;) {
       await clock.sleep(Math.max(0, Math.min(LOOK_MS, this.#dueAtMs - clock.now())), signal);
+      await this.#look();
       // A file that cannot be read was said at the start; a running agent goes on without it.
-      const token = await this.#newToken().catch(() => undefined);
+      const token = await this.#newToken(signal).catch(() => undefined);
       if (token) await this.#tryEnroll(token, signal);
       else if (clock.now() >= this.#dueAtMs) await this.#tryRenew(renew, signal);
       this.#judge();
@@ -130,16 +124,45 @@ export class AgentIdentity {
     return true;
   }
 
-  async #newToken(): Promise<FoundToken | undefined> {
-    const { tokenFile } = this.#options.enrollment;
-    const token = tokenFile === undefined ? undefined : await readTokenFile(tokenFile);
-    const known = [this.#refusedToken, this.#cell.value.usedTokenHash];
-    return token && !known.includes(token.hash) ? token : undefined;
+  /** Puts what is stored in force, if it is not; returns what is wrong with it. */
+  #adopt(): MeshError | undefined {
+    const { home, cluster } = this.#options;
+    const { current } = this.#cell.value;
+    if (!current || current.certificatePem === this.credentials.value?.certificatePem) return undefined;
+    try {
+      this.#publish(readCredentials(current, cluster));
+      return undefined;
+    } catch (cause) {
+      const fault = new MeshError("state_corrupt", `${home.place}: ${MeshError.from(cause).message}`, {
+        cause,
+        hint: `move ${home.place} away and enrol again with a new token`,
+      });
+      if (home.patient) this.#tell("the identity cannot be used", fault);
+      return fault;
+    }
+  }
+
+  /** Takes over an identity that somebody put in the place of ours, and puts back one that somebody deleted. */
+  async #look(): Promise<void> {
+    if (!this.#options.home.patient) return;
+    try {
+      if (await this.#cell.reload()) this.#adopt();
+      else if (this.#cell.value.current) await this.#cell.update((stored) => ({ ...stored }));
+    } catch (thrown) {
+      this.#tell("the identity cannot be looked at", MeshError.from(thrown));
+    }
+  }
+
+  async #newToken(signal: AbortSignal): Promise<FoundToken | undefined> {
+    const { usedTokenHash, supplied } = this.#cell.value;
+    if (supplied) return undefined;
+    const token = await this.#options.home.tokens.read(signal);
+    return token && ![this.#refusedToken, usedTokenHash].includes(token.hash) ? token : undefined;
   }
 
   async #enroll(token: FoundToken, signal: AbortSignal): Promise<void> {
-    const { enrollment: target, cluster, log } = this.#options;
-    const rootsPem = await enrollmentRoots(target, this.credentials.value?.trustBundlePem, signal);
+    const { enrollment: target, home, cluster, log } = this.#options;
+    const rootsPem = await home.roots(this.credentials.value?.trustBundlePem, signal);
     const keyPem = await this.#pendingKey();
     const answer = await enroll({ target, rootsPem, token: token.text, keyPem }, signal);
     const current = { keyPem, certificatePem: answer.certificateChain, trustBundlePem: answer.trustBundle };
@@ -147,10 +170,10 @@ export class AgentIdentity {
     await this.#cell.update(() => ({ current, usedTokenHash: token.hash }));
     this.#publish(credentials);
     log.info("enrolled", { cluster, serial: credentials.serial, notAfter: iso(credentials.notAfterMs) });
-    if (target.tokenFile !== undefined) await removeTokenFile(target.tokenFile, token.hash);
+    await home.tokens.remove(token.hash, signal);
   }
 
-  /** The key is on disk before the server hears of it. */
+  /** The key is stored before the server hears of it. */
   async #pendingKey(): Promise<string> {
     const made = privateKeyToPem(await generateKey({ type: "ec", curve: "P-256" }));
     const { pendingKeyPem } = await this.#cell.update((stored) =>
@@ -159,14 +182,30 @@ export class AgentIdentity {
     return pendingKeyPem ?? made;
   }
 
+  async #enrollFirst(token: FoundToken, signal: AbortSignal): Promise<void> {
+    const { clock, random, log, home } = this.#options;
+    const onRetry = (error: MeshError, waitMs: number): void =>
+      log.warn("enrolment failed, trying again", { err: error, waitMs: Math.round(waitMs) });
+    try {
+      await retry(() => this.#enroll(token, signal), { clock, random, signal, onRetry, ...ENROLL_RETRY });
+    } catch (error) {
+      if (signal.aborted || !home.patient) throw error;
+      this.#refusedToken = token.hash;
+      log.error("the token was not accepted; waiting for another one", { err: error });
+    }
+  }
+
   async #tryEnroll(token: FoundToken, signal: AbortSignal): Promise<void> {
+    const { log, clock } = this.#options;
     try {
       await this.#enroll(token, signal);
     } catch (thrown) {
       signal.throwIfAborted();
       const error = MeshError.from(thrown);
       if (!error.retriable) this.#refusedToken = token.hash;
-      this.#options.log.warn("the new token was not accepted; keeping the identity at hand", { err: error });
+      // A renewal that is due must not make the next attempt come at once.
+      this.#dueAtMs = Math.max(this.#dueAtMs, clock.now() + LOOK_MS);
+      log.warn("the new token was not accepted; keeping the identity at hand", { err: error });
     }
   }
 
@@ -193,7 +232,9 @@ export class AgentIdentity {
   #publish(credentials: AgentCredentials): void {
     const { notBeforeMs, notAfterMs } = credentials;
     const intervalMs = Math.min(DAY_MS, (notAfterMs - notBeforeMs) / 3);
-    this.#dueAtMs = notBeforeMs + intervalMs * (0.9 + 0.2 * this.#options.random());
+    const renewAtMs = notBeforeMs + intervalMs * (0.9 + 0.2 * this.#options.random());
+    // Who supplied it renews it.
+    this.#dueAtMs = this.#cell.value.supplied ? Infinity : renewAtMs;
     this.credentials.set(credentials);
     this.#judge();
   }
@@ -207,18 +248,22 @@ export class AgentIdentity {
     if (before?.kind === kind && before.notAfterMs === notAfterMs) return;
     if (kind === "valid") this.status.set({ kind, notAfterMs });
     else {
-      const problem = `the client certificate expired at ${iso(notAfterMs)}; a new token is needed`;
+      const need = this.#cell.value.supplied ? "certificate" : "token";
+      const problem = `the client certificate expired at ${iso(notAfterMs)}; a new ${need} is needed`;
       this.status.set({ kind, notAfterMs, problem });
       this.#options.log.error("client certificate expired; the last intent stays in force", { problem });
     }
   }
 
+  #tell(what: string, fault: MeshError): void {
+    const text = `${what}: ${fault.message}`;
+    if (text !== this.#told) this.#options.log.warn(what, { err: fault });
+    this.#told = text;
+  }
+
   #nothingToEnrollWith(): MeshError {
-    const { directory, enrollment, cluster } = this.#options;
-    const where = enrollment.tokenFile === undefined ? "no --relay-token-file" : `no token in ${enrollment.tokenFile}`;
-    return new MeshError("failed_precondition", `no identity in ${directory.path} and ${where}`, {
-      hint: `run meshctl cluster register ${cluster} --token-file FILE, and give FILE as --relay-token-file`,
-    });
+    const { place, noToken, hint } = this.#options.home;
+    return new MeshError("failed_precondition", `no identity in ${place} and ${noToken}`, { hint });
   }
 }
 

@@ -20,6 +20,8 @@ export const identitySchema = z.strictObject({
   pendingKeyPem: z.string().optional(),
   /** Hex SHA-256 of the token that `current` came from: the same file is not taken for a new token. */
   usedTokenHash: z.string().optional(),
+  /** True for a certificate that somebody else obtained and put there: it is used as it is, and never overwritten. */
+  supplied: z.boolean().optional(),
 });
 
 export type StoredCredentials = Readonly<z.output<typeof storedCredentials>>;

@@ -7,6 +7,7 @@ import {
   type RenewCertificateResponse,
   type Welcome,
 } from "../../proto/gen/relay/v1/relay.ts";
+import type { Discovery } from "../../proto/gen/discovery/v1/discovery.ts";
 import type { IssuedCertificateStatus } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { Clock, Random } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
@@ -19,7 +20,7 @@ import type { ClientStream, Dialer } from "../../common/session/client.ts";
 import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
 import type { AgentCredentials } from "../identity/documents.ts";
 import type { IntentHolder } from "../apply/intent-holder.ts";
-import { StatusDiff } from "./status-diff.ts";
+import { type PodBounces, StatusDiff } from "./status-diff.ts";
 
 /** Where the agent stands with the management server. */
 export type RelayState =
@@ -46,7 +47,14 @@ export interface RelayClientOptions {
   /** Makes a channel to the management server. */
   readonly dial: (credentials: AgentCredentials) => Dialer;
   readonly intent: IntentHolder;
+  readonly report: ReportSources;
+}
+
+/** What the server is told, always the newest. */
+export interface ReportSources {
   readonly statuses: Latest<readonly IssuedCertificateStatus[]>;
+  readonly podBounces: Latest<PodBounces>;
+  readonly discovery: Latest<Discovery>;
 }
 
 const BACKOFF = { baseMs: 300, capMs: 5_000 };
@@ -59,6 +67,8 @@ const RENEW_TIMEOUT_MS = 10_000;
 interface LiveSession {
   readonly stream: Stream;
   readonly stop: AbortController;
+  /** Ends with the session, and with the agent. */
+  readonly signal: AbortSignal;
   readonly dialer: Dialer;
   readonly credentials: AgentCredentials;
   readonly onSettled: () => void;
@@ -131,8 +141,10 @@ export class RelayClient {
     this.#used = credentials;
     const dialer = dial(credentials);
     this.#leave = (reason) => stop.abort(reason);
-    const stream: Stream = dialer.bidi(RelayServiceService.connect, AbortSignal.any([signal, stop.signal]));
-    const session: LiveSession = { stream, stop, dialer, credentials, onSettled, lastHeardMs: clock.now(), tasks: [] };
+    const until = AbortSignal.any([signal, stop.signal]);
+    const stream: Stream = dialer.bidi(RelayServiceService.connect, until);
+    const common = { stream, stop, signal: until, dialer, credentials, onSettled };
+    const session: LiveSession = { ...common, lastHeardMs: clock.now(), tasks: [] };
     try {
       stream.write({ message: { $case: "hello", value: this.#hello() } });
       for await (const { message } of stream.messages()) {
@@ -158,7 +170,7 @@ export class RelayClient {
       case "welcome":
         return this.#welcomed(message.value, session);
       case "push":
-        session.stream.write({ message: { $case: "result", value: await this.#apply(message.value) } });
+        session.stream.write({ message: { $case: "result", value: await this.#apply(message.value, session) } });
         return session.onSettled();
       case "heartbeat":
         this.#heard(message.value.time);
@@ -200,8 +212,8 @@ export class RelayClient {
     this.state.set({ ...state, clockOffsetMs: serverTime.getTime() - this.#options.clock.now() });
   }
 
-  async #apply(push: Push) {
-    const result = await this.#options.intent.apply(push);
+  async #apply(push: Push, { signal }: LiveSession) {
+    const result = await this.#options.intent.apply(push, signal);
     const { type, id, upserts, removals } = push;
     const fields = { type, push: String(id), upserts: upserts.length, removals: removals.length };
     if (result.wantWholeSet) this.#options.log.warn("push does not fit, asking for the whole set", fields);
@@ -211,9 +223,14 @@ export class RelayClient {
 
   /** Sends what changed since the last status of this session, newest first to last, one message at a time. */
   async #sendStatus(stream: Stream, signal: AbortSignal): Promise<void> {
+    const { statuses, podBounces, discovery } = this.#options.report;
     const diff = new StatusDiff();
-    for await (const statuses of this.#options.statuses.watch(signal)) {
-      const status = diff.next(statuses);
+    for await (const _ of Latest.changes([statuses, podBounces, discovery], signal)) {
+      const status = diff.next({
+        certificates: statuses.value ?? [],
+        podBounces: podBounces.value ?? new Map(),
+        discovery: discovery.value,
+      });
       const hasRoom = !status || stream.write({ message: { $case: "status", value: status } });
       if (!hasRoom) await stream.drained(signal);
     }

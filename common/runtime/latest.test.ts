@@ -29,3 +29,21 @@ test("latest - waiting ends with the abort", async () => {
   controller.abort(new Error("enough"));
   await assert.rejects(waiting, /enough/);
 });
+
+test("latest - changes of several cells wake one reader, those that come together once", async () => {
+  const [a, b] = [new Latest("a1"), new Latest<string>()];
+  const controller = new AbortController();
+  const seen: string[] = [];
+  for await (const _ of Latest.changes([a, b], controller.signal)) {
+    seen.push(`${a.value} ${b.value}`);
+    if (seen.length === 1) b.set("b1");
+    if (seen.length === 2) {
+      setImmediate(() => {
+        a.set("a2");
+        b.set("b2");
+      });
+    }
+    if (seen.length === 3) controller.abort();
+  }
+  assert.deepEqual(seen, ["a1 undefined", "a1 b1", "a2 b2"]);
+});

@@ -36,6 +36,26 @@ export class Latest<T> {
     }
   }
 
+  /** Yields at once, and then whenever any of the cells changed; changes that come together are one. */
+  static async *changes(
+    cells: readonly Latest<unknown>[],
+    signal: AbortSignal,
+  ): AsyncGenerator<undefined, void, undefined> {
+    let seen: readonly number[] = [];
+    while (!signal.aborted) {
+      const now = cells.map((cell) => cell.#version);
+      if (now.some((version, index) => version !== seen[index])) {
+        seen = now;
+        yield;
+      } else {
+        const woken = new AbortController();
+        const either = AbortSignal.any([signal, woken.signal]);
+        await Promise.race(cells.map((cell) => cell.#changed(either)));
+        woken.abort();
+      }
+    }
+  }
+
   /** Resolves with the first value, in force or coming, that `accept` takes. Rejects when `signal` is aborted. */
   async until(accept: (value: T) => boolean, signal: AbortSignal): Promise<T> {
     for await (const value of this.watch(signal)) if (accept(value)) return value;

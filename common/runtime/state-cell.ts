@@ -20,6 +20,17 @@ export class StateCell<T> {
     return this.#value;
   }
 
+  /** Takes over what somebody else has written meanwhile; false where there is nothing, and the value stays. */
+  async reload(): Promise<boolean> {
+    const work = this.#last.then(async () => {
+      const found = await this.#document.read();
+      if (found !== undefined) this.#value = found;
+      return found !== undefined;
+    });
+    this.#last = work.catch(() => undefined);
+    return work;
+  }
+
   /**
    * Replaces the value by what `change` makes of it, when all changes before are done, and returns it. A `change` that
    * throws changes nothing; one that returns the value it was given writes nothing.

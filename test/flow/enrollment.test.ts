@@ -7,6 +7,7 @@ import { describe, test } from "node:test";
 import { connect } from "node:tls";
 import { AgentIdentity, type AgentIdentityOptions } from "../../agent/identity/agent-identity.ts";
 import type { AgentCredentials } from "../../agent/identity/documents.ts";
+import { fileIdentityHome, type FileIdentityOptions } from "../../agent/identity/file-home.ts";
 import { type Authority, createRootCa, signCertificate } from "../../common/pki/authority.ts";
 import { parseCertificate, toPem } from "../../common/pki/certificate.ts";
 import { createCsr } from "../../common/pki/csr.ts";
@@ -127,12 +128,19 @@ interface Agent {
   readonly tokenFile: string;
 }
 
-async function openAgent(world: World, cluster: string, changes: Partial<AgentIdentityOptions["enrollment"]> = {}) {
+type AgentChanges = Partial<FileIdentityOptions & AgentIdentityOptions["enrollment"]>;
+
+async function openAgent(world: World, cluster: string, changes: AgentChanges = {}) {
   const { folder, clock, enrollment, identity } = world;
   const tokenFile = folder.file(`${cluster}.token`);
   const directory = await StateDirectory.open(folder.file(cluster), { program: "enterprise-agent", cluster });
-  const target = { address: enrollment.address, tokenFile, trustPin: identity.pki.ca.trustPin, ...changes };
-  const options = { directory, cluster, enrollment: target, clock, random: () => 0.5, log: silentLog };
+  const { address } = enrollment;
+  const home = fileIdentityHome({
+    ...{ directory, cluster, address, tokenFile, trustPin: identity.pki.ca.trustPin },
+    ...changes,
+  });
+  const target = { address, authority: changes.authority };
+  const options = { home, cluster, enrollment: target, clock, random: () => 0.5, log: silentLog };
   return { identity: await AgentIdentity.open(options), directory, tokenFile } satisfies Agent;
 }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { ServingCertificate } from "../../agent/certs/serving-certificate.ts";
+import { writeFileAtomic } from "../../common/runtime/files.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import { silentLog } from "../../common/runtime/log.ts";
 import { ManualClock } from "../../common/runtime/manual-clock.ts";
@@ -19,7 +20,10 @@ import { eventually } from "../harness/wait.ts";
 /** An agent that takes whatever it is sent and says nothing. */
 async function startMuteAgent(caFile: string, clock: ManualClock) {
   const streams: LinkRequest[][] = [];
-  const { credentials } = await ServingCertificate.create({ caFile, clock });
+  const { credentials } = await ServingCertificate.create(
+    { publish: (pem) => writeFileAtomic(caFile, pem, 0o644), namespace: "gloo-mesh", clock },
+    new AbortController().signal,
+  );
   const server = await startGrpcServer({
     listen: "127.0.0.1:0",
     credentials,

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { connect } from "node:tls";
 import { ServingCertificate } from "../../agent/certs/serving-certificate.ts";
+import { writeFileAtomic } from "../../common/runtime/files.ts";
 import { ManualClock } from "../../common/runtime/manual-clock.ts";
 import { methodTable, startGrpcServer } from "../../common/session/server.ts";
 import { temporaryFolder } from "../harness/folder.ts";
@@ -16,9 +17,12 @@ test("serving certificate - stands for its names under the published bundle, and
   const caFile = folder.file("agent-ca.pem");
   // TLS judges by the machine's clock, so time that is moved on must have begun in the past.
   const clock = new ManualClock(Date.now() - 20 * DAY_MS);
-  const certificate = await ServingCertificate.create({ caFile, extraNames: ["agent.example", "10.1.2.3"], clock });
+  const publish = (caPem: string): Promise<void> => writeFileAtomic(caFile, caPem, 0o644);
+  const certificate = await ServingCertificate.create(
+    { publish, namespace: "mesh-system", extraNames: ["agent.example", "10.1.2.3"], clock },
+    new AbortController().signal,
+  );
   const bundle = await readFile(caFile, "utf8");
-  assert.equal((await stat(caFile)).mode & 0o777, 0o644);
   assert.doesNotMatch(bundle, /PRIVATE/);
   const { credentials } = certificate;
   const server = await startGrpcServer({
@@ -41,8 +45,8 @@ test("serving certificate - stands for its names under the published bundle, and
   const stop = new AbortController();
   const running = certificate.run(stop.signal);
   try {
-    const first = await shown("enterprise-agent.gloo-mesh");
-    for (const name of ["enterprise-agent.gloo-mesh.svc", "localhost", "agent.example"]) await shown(name);
+    const first = await shown("enterprise-agent.mesh-system");
+    for (const name of ["enterprise-agent.mesh-system.svc", "localhost", "agent.example"]) await shown(name);
     assert.match(first.names ?? "", /IP Address:127\.0\.0\.1, IP Address:10\.1\.2\.3/);
     await assert.rejects(shown("elsewhere.example"), /ERR_TLS_CERT_ALTNAME_INVALID|does not match/);
     await assert.rejects(shown("localhost", "TLSv1.1"));

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import { queryObjects } from "node:v8";
-import { IntentHolder } from "../../agent/apply/intent-holder.ts";
+import { IntentHolder, type IntentStore } from "../../agent/apply/intent-holder.ts";
 import { NOTHING_HELD } from "../../agent/apply/apply-machine.ts";
 import type { AgentCredentials } from "../../agent/identity/documents.ts";
 import { RelayClient } from "../../agent/relay/relay-client.ts";
@@ -106,7 +106,12 @@ async function halfClose(dial: () => Dialer, signal: AbortSignal): Promise<void>
 test("soak - sessions between agent and hub that end in any way leave nothing behind", async () => {
   const { hub, server, dial } = await startHub();
   const stop = new AbortController();
-  const store = { load: () => Promise.resolve(NOTHING_HELD), save: () => Promise.resolve() };
+  const store: IntentStore = {
+    certificates: new Latest([]),
+    load: () => Promise.resolve(NOTHING_HELD),
+    save: () => Promise.resolve(new Map()),
+    guard: () => Promise.resolve(),
+  };
   const client = new RelayClient({
     ...{ clock: systemClock, random: () => 0, log: silentLog, dial },
     identity: {
@@ -114,8 +119,8 @@ test("soak - sessions between agent and hub that end in any way leave nothing be
       confirm: () => Promise.resolve(),
       refused: () => Promise.resolve(false),
     },
-    intent: await IntentHolder.open(store),
-    statuses: new Latest([]),
+    intent: await IntentHolder.open(store, stop.signal),
+    report: { statuses: new Latest([]), podBounces: new Latest(new Map()), discovery: new Latest() },
   });
   const running = client.run(stop.signal);
   const other = credentials("2");

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
+import { admitAccounts } from "../../agent/certs/admission.ts";
 import { runIstiodServer } from "../../agent/certs/istiod-server.ts";
 import { JwtTokenReviewer } from "../../agent/certs/jwt-token-reviewer.ts";
 import { LinkBook } from "../../agent/certs/links.ts";
@@ -100,9 +101,14 @@ export class IstiodLinkWorld implements AsyncDisposable {
     const options = {
       listen,
       book,
+      list: () => book.list(),
+      claim: () => Promise.resolve(),
       reviewer,
-      accounts: ["istio-system/istiod-service-account"],
-      servingCaFile: this.agentCaFile,
+      admission: admitAccounts(["istio-system/istiod-service-account"]),
+      serving: {
+        publish: (caPem: string) => writeFileAtomic(this.agentCaFile, caPem, 0o644),
+        namespace: "gloo-mesh",
+      },
       clock: systemClock,
       log: silentLog,
     };

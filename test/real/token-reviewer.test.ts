@@ -1,5 +1,6 @@
 import { KubernetesTokenReviewer } from "../../agent/certs/kubernetes-token-reviewer.ts";
-import { tokenReviewClient } from "../../common/kube/token-review.ts";
+import { KubeClient } from "../../common/kube/client.ts";
+import { tokenReviews } from "../../common/kube/token-review.ts";
 import { tokenReviewerContract } from "../contract/token-reviewer-contract.ts";
 import { API_SERVER_TOOLS, startApiServer } from "../harness/api-server.ts";
 import { skipWithout } from "../harness/needs.ts";
@@ -15,9 +16,10 @@ tokenReviewerContract(
     const api = await startApiServer();
     await api.createServiceAccount(ACCOUNT.namespace, ACCOUNT.serviceAccount);
     await api.apply(istiodDeployment(ACCOUNT));
+    const client = KubeClient.open(api.kubeconfig);
     const pod = await api.podWith(ACCOUNT.namespace, "app=istiod");
     return {
-      reviewer: new KubernetesTokenReviewer(tokenReviewClient(api.kubeconfig)),
+      reviewer: new KubernetesTokenReviewer(tokenReviews(client)),
       pod: {
         podName: pod.name,
         podUid: pod.uid,
@@ -26,7 +28,10 @@ tokenReviewerContract(
       },
       podToken: (audience) => api.createToken({ ...ACCOUNT, pod, audience }),
       unboundToken: (audience) => api.createToken({ ...ACCOUNT, audience }),
-      [Symbol.asyncDispose]: () => api[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: async () => {
+        client.close();
+        await api[Symbol.asyncDispose]();
+      },
     };
   },
   { skip },
