@@ -80,12 +80,14 @@ export async function withServer<T>(
 
 async function connect(config: ConnectionConfig, signal: AbortSignal): Promise<Connection> {
   if (isOnKubernetes(config)) return connectThroughCluster(config, signal);
-  const address = `unix:${socketOf(config) ?? ""}`;
-  const dialer =
-    config.server === undefined
-      ? new Dialer({ address, peer: `management server ${address}` })
-      : await dialPort(config.server, config);
+  const { server } = config;
+  const dialer = server === undefined ? dialSocket(socketOf(config) ?? "") : await dialPort(server, config);
   return { dialer, [Symbol.asyncDispose]: () => Promise.resolve(dialer.close()) };
+}
+
+function dialSocket(path: string): Dialer {
+  const address = `unix:${path}`;
+  return new Dialer({ address, peer: `management server ${address}` });
 }
 
 async function connectThroughCluster(config: ConnectionConfig, signal: AbortSignal): Promise<Connection> {
