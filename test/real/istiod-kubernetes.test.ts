@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { KubernetesTokenReviewer } from "../../agent/certs/kubernetes-token-reviewer.ts";
 import type { LinkBook } from "../../agent/certs/links.ts";
-import { tokenReviewClient } from "../../common/kube/token-review.ts";
+import { KubeClient } from "../../common/kube/client.ts";
+import { tokenReviews } from "../../common/kube/token-review.ts";
 import { applyVaultSetup, callVault } from "../../demo/vault-setup.ts";
 import {
   CertificateState,
@@ -38,12 +39,16 @@ suite("real api server, istiod-agent", { skip }, () => {
   let agent: RunningAgent;
   let pod: PodRef;
   let env: Record<string, string>;
+  let reviewer: KubernetesTokenReviewer;
 
   before(async () => {
     world = stack.use(await IstiodLinkWorld.start());
     [api, vault] = await Promise.all([startApiServer(), startVault()]);
     stack.use(api);
     stack.use(vault);
+    const client = KubeClient.open(api.kubeconfig);
+    stack.defer(() => client.close());
+    reviewer = new KubernetesTokenReviewer(tokenReviews(client));
     await api.createServiceAccount(ACCOUNT.namespace, ACCOUNT.name);
     await api.createServiceAccount("vault-login", "login");
     await api.kubectl(["create", "namespace", "gloo-mesh"]);
@@ -62,8 +67,7 @@ suite("real api server, istiod-agent", { skip }, () => {
   });
   after(() => stack.disposeAsync());
 
-  const startAgent = (listen: string): Promise<RunningAgent> =>
-    world.startAgent(listen, new KubernetesTokenReviewer(tokenReviewClient(api.kubeconfig)));
+  const startAgent = (listen: string): Promise<RunningAgent> => world.startAgent(listen, reviewer);
 
   /** What a kubelet and the guide give the pod, and where this machine is none. */
   async function podEnvironment(): Promise<Record<string, string>> {
