@@ -166,7 +166,7 @@ test("keeper - issues, then finishes when istiod signs, and renews in time with 
 
   bench.proof = { kind: "proved", evidence: "istiod signed", leafSerial: "01", atMs: 0 };
   await bench.settled();
-  bench.clock.advance(5_000);
+  bench.clock.advance(1_000);
   await bench.until((state) => state.held?.proof?.kind === "proved");
   assert.equal(stage(bench), CertificateState.CERTIFICATE_STATE_FINISHED);
 

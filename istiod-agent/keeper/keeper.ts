@@ -39,8 +39,8 @@ export interface Workplace {
 
 /** How often a pod that has no CA yet says what it waits for. */
 const NOTICE_INTERVAL_MS = 15_000;
-/** When to ask istiod again that does not listen yet, or that signs with another CA. */
-const PROVE_ABSENT_MS = 5_000;
+/** When to ask istiod again that does not listen yet: it starts once the files are there. Or that signs with another CA. */
+const PROVE_ABSENT_MS = 1_000;
 const PROVE_AGAIN_MS = 60_000;
 
 /**
