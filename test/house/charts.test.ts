@@ -13,11 +13,8 @@ const PROGRAMS: Readonly<Record<string, Options>> = {
 };
 /** Every program has these, see docs/programs.md. */
 const COMMON_FLAGS = ["--log-level"];
-/** Kubernetes mode of the agent is being built. */
-const COMING = [
-  ...["--disable-relay-ca", "--kubernetes-in-cluster", "--relay-client-cert-secret", "--relay-root-tls-secret"],
-  ...["--relay-token-secret", "--relay-token-secret-key", "POD_NAME", "POD_NAMESPACE", "MESH_RELAY_POD_BOUNCE_ENABLED"],
-];
+/** Being built. */
+const COMING = ["--disable-relay-ca", "MESH_RELAY_POD_BOUNCE_ENABLED"];
 
 for (const [chart, options] of Object.entries(PROGRAMS)) {
   test(`charts - ${chart} passes only settings that the program has`, async () => {

@@ -134,6 +134,11 @@ export const ALLOWED: readonly Question[] = [
     ["list watch", "services"],
     ["list watch", "nodes"],
     ["list watch", "configmaps", "", "istio"],
+    ["list watch", "configmaps", "", "istio-ca-root-cert"],
+    ["list", "pods"],
+    ["get", "daemonsets", "apps"],
+    ["get", "statefulsets", "apps"],
+    ["get", "replicationcontrollers"],
     ["create", "pods/eviction"],
   ]),
   ...[ISTIOD, OLD_ISTIOD].flatMap((user) => [
