@@ -42,12 +42,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- concat $accounts $sidecar.istiodServiceAccounts | uniq | toJson -}}
 {{- end -}}
 
-{{/* The subjects of a binding for all of them. */}}
-{{- define "istiodSubjects" -}}
-{{- range include "istiodAccounts" . | fromJsonArray }}
+{{/* A subject of a binding. Takes name and namespace. */}}
+{{- define "accountSubject" -}}
 - kind: ServiceAccount
   name: {{ .name }}
   namespace: {{ .namespace }}
+{{- end -}}
+
+{{/* The subjects of a binding for all of istiod's accounts. */}}
+{{- define "istiodSubjects" -}}
+{{- range include "istiodAccounts" . | fromJsonArray }}
+{{ include "accountSubject" . }}
 {{- end }}
 {{- end -}}
 
