@@ -18,7 +18,7 @@ export const upOptions = defineOptions({
     path: "until",
     argument: "STAGE",
     help: `how far: ${STAGES.join(", ")}`,
-    schema: z.enum(STAGES).default("vault"),
+    schema: z.enum(STAGES).default("bookinfo"),
   },
   clusters: {
     path: "clusters",
