@@ -22,6 +22,7 @@ export const FILES = {
   tokens: `${INSIDE}/tokens.csv`,
   signingKey: `${INSIDE}/token-signing.key`,
   signingPublicKey: `${INSIDE}/token-signing.pub`,
+  auditPolicy: `${INSIDE}/audit.yaml`,
   containerd: `${INSIDE}/containerd.toml`,
   containerdSocket: `${INSIDE}/containerd.sock`,
   kubelet: `${INSIDE}/kubelet.yaml`,
@@ -59,6 +60,7 @@ export function argumentsOf(program: ProgramName, plan: ClusterPlan): string[] {
         ...["--service-account-signing-key-file", FILES.signingKey, "--authorization-mode", "Node,RBAC"],
         ...["--service-cluster-ip-range", serviceRange, "--allow-privileged"],
         ...["--kubelet-preferred-address-types", "InternalIP"],
+        ...["--audit-policy-file", FILES.auditPolicy, "--audit-log-path", `${INSIDE}/${AUDIT_LOG}`],
       ];
     case "containerd":
       return ["--config", FILES.containerd];
@@ -84,12 +86,35 @@ export function argumentsOf(program: ProgramName, plan: ClusterPlan): string[] {
 /** Pure: the configuration files of a node's programs, by their path as the programs see it. */
 export function configurationOf(plan: ClusterPlan): Record<string, string> {
   return {
+    [FILES.auditPolicy]: JSON.stringify(auditPolicy()),
     [FILES.containerd]: containerdConfig(),
     [`${FILES.cni}/10-pods.conflist`]: JSON.stringify(podNetwork(plan)),
     [FILES.kubelet]: JSON.stringify(kubeletConfig(plan)),
     [FILES.kubeProxy]: JSON.stringify(kubeProxyConfig(plan)),
     [FILES.corefile]: corefile(plan),
     [FILES.resolvers]: "",
+  };
+}
+
+/** Where the API server records what our programs ask of it, in the cluster's folder. */
+export const AUDIT_LOG = "logs/audit.log";
+
+/** Only what our own accounts ask, and of istiod's what the istiod-agent asks. */
+function auditPolicy(): object {
+  const ofIstiodAgent = [
+    { group: "", resources: ["serviceaccounts/token", "secrets"] },
+    { group: "", resources: ["configmaps"], resourceNames: ["enterprise-agent-ca"] },
+  ];
+  const accounts = ["istiod", "istiod-service-account"].map((name) => `system:serviceaccount:istio-system:${name}`);
+  return {
+    apiVersion: "audit.k8s.io/v1",
+    kind: "Policy",
+    omitStages: ["RequestReceived"],
+    rules: [
+      { level: "Metadata", userGroups: ["system:serviceaccounts:gloo-mesh"] },
+      { level: "Metadata", users: accounts, resources: ofIstiodAgent },
+      { level: "None" },
+    ],
   };
 }
 
