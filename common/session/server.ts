@@ -103,8 +103,8 @@ async function bindSocket(server: Server, path: string): Promise<string> {
       hint: "give another path, or move the file away",
     });
   }
-  // Short names: a socket's path has 107 bytes.
-  const folder = await mkdtemp(join(dirname(path), ".")).catch((error: unknown) => {
+  // Inside the socket's own folder, which may be the only writable one. Short names: a socket's path has 107 bytes.
+  const folder = await mkdtemp(`${dirname(path)}/.`).catch((error: unknown) => {
     throw listenError(error, path);
   });
   try {
