@@ -14,7 +14,7 @@ const PROGRAMS: Readonly<Record<string, Options>> = {
 /** Every program has these, see docs/programs.md. */
 const COMMON_FLAGS = ["--log-level"];
 /** Being built. */
-const COMING = ["--disable-relay-ca", "MESH_RELAY_POD_BOUNCE_ENABLED"];
+const COMING = ["--disable-relay-ca"];
 
 for (const [chart, options] of Object.entries(PROGRAMS)) {
   test(`charts - ${chart} passes only settings that the program has`, async () => {
