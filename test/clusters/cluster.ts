@@ -169,16 +169,16 @@ export class Cluster {
   }
 
   async #untilReady(program: ProgramName): Promise<void> {
-    await eventually(`${program} of ${this.name}`, async () => {
+    const probe = async () => {
       const ready = await this.#isReady(program).catch((error: unknown) => error);
       if (ready === true) return { ended: false };
       if (!(await this.node.isRunning(program))) return { ended: true };
       throw ready;
-    }).then(async ({ ended }) => {
-      if (!ended) return;
-      const lines = (await this.logsOf(program)).trimEnd().split("\n").slice(-5).join("\n");
-      throw new MeshError("failed_precondition", `${program} of ${this.name} ended at its start:\n${lines}`);
-    });
+    };
+    const { ended } = await eventually(`${program} of ${this.name}`, probe, { timeoutMs: READY_TIMEOUT_MS });
+    if (!ended) return;
+    const lines = (await this.logsOf(program)).trimEnd().split("\n").slice(-5).join("\n");
+    throw new MeshError("failed_precondition", `${program} of ${this.name} ended at its start:\n${lines}`);
   }
 
   async #isReady(program: ProgramName): Promise<boolean> {
@@ -189,6 +189,9 @@ export class Cluster {
     return answersOk(`${apiServerUrl(this.plan)}/readyz`, ca);
   }
 }
+
+/** On a busy machine an API server with many definitions takes minutes. */
+const READY_TIMEOUT_MS = 180_000;
 
 /** etcd's ranges: from the first possible key to the end, and one that does not exist. */
 const EVERY_KEY = { key: "AA==", range_end: "AA==" };

@@ -98,6 +98,8 @@ export interface CertificateRequest {
   readonly validitySeconds?: number;
   /** PEM file with which to verify istiod itself. Default: the root in its folder. */
   readonly rootFile?: string;
+  /** Runs grpcurl where istiod can be reached. Default: here. */
+  readonly run?: typeof runCommand;
 }
 
 /**
@@ -105,10 +107,10 @@ export interface CertificateRequest {
  * certificates: leaf first, root last.
  */
 export async function createCertificate(request: CertificateRequest): Promise<readonly string[]> {
-  const { istiod, csrPem, token, validitySeconds = 3600 } = request;
+  const { istiod, csrPem, token, validitySeconds = 3600, run = runCommand } = request;
   const tools = await ensureTools(["grpcurl", "istio-api"]);
   const rootFile = request.rootFile ?? join(istiod.cacertsDirectory, "root-cert.pem");
-  const output = await runCommand(
+  const output = await run(
     tools.grpcurl,
     [
       ...["-cacert", rootFile, "-authority", SERVER_NAME, "-max-time", "20"],

@@ -76,7 +76,17 @@ export async function opensslVerify(chain: readonly string[], root: string): Pro
   await openssl(["verify", ...trust, "-untrusted", folder.file("chain"), folder.file("leaf")]);
 }
 
-async function openssl(args: readonly string[]): Promise<string> {
+/** What `openssl x509` prints of a certificate when given these options, such as `-serial`. */
+export async function opensslX509(certificate: string, ...options: readonly string[]): Promise<string> {
+  return (await openssl(["x509", "-noout", ...options], certificate)).trim();
+}
+
+/** A private key in both its forms: as `openssl pkey` writes it, and as `openssl pkey -traditional` does. */
+export async function opensslKeyForms(key: string): Promise<string[]> {
+  return [await openssl(["pkey"], key), await openssl(["pkey", "-traditional"], key)];
+}
+
+async function openssl(args: readonly string[], stdin = ""): Promise<string> {
   const tools = await ensureTools(OPENSSL_TOOLS);
-  return runCommand(tools.openssl, args);
+  return runCommand(tools.openssl, args, { stdin });
 }

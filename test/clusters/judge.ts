@@ -1,0 +1,125 @@
+/** What is true on a cluster, by programs that are not ours: kubectl, istioctl, grpcurl, openssl. */
+import { writeFile } from "node:fs/promises";
+import { runCommand } from "../harness/command.ts";
+import { temporaryFolder } from "../harness/folder.ts";
+import { createCertificate } from "../harness/istiod.ts";
+import { opensslRequest, opensslVerify, opensslX509 } from "../harness/openssl.ts";
+import { ensureTools } from "../tools/build.ts";
+import type { Cluster } from "./cluster.ts";
+
+/** What of a pod tells whether it is still the same one. */
+export interface Pod {
+  readonly metadata: { readonly name: string; readonly uid: string; readonly deletionTimestamp?: string };
+  readonly spec: { readonly volumes: readonly { readonly name: string }[] };
+  readonly status: {
+    readonly podIP?: string;
+    readonly phase: string;
+    readonly initContainerStatuses?: readonly ContainerStatus[];
+    readonly containerStatuses?: readonly ContainerStatus[];
+  };
+}
+
+interface ContainerStatus {
+  readonly name: string;
+  readonly containerID?: string;
+  readonly ready: boolean;
+  readonly restartCount: number;
+  readonly state: Readonly<Record<string, object>>;
+}
+
+/** The pods of a selector that are not being deleted. */
+export async function podsOf(cluster: Cluster, namespace: string, selector?: string): Promise<Pod[]> {
+  const which = selector === undefined ? [] : ["--selector", selector];
+  const { items } = await cluster.get<{ items: Pod[] }>("pods", "--namespace", namespace, ...which);
+  return items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+}
+
+/** The pods of istiod, those that wait too. */
+export const istiodPods = (cluster: Cluster): Promise<Pod[]> => podsOf(cluster, "istio-system", "app=istiod");
+
+/** Every container of these pods by what changes with each restart. */
+export const lives = (pods: readonly Pod[]): string[] =>
+  pods
+    .flatMap(({ metadata, status }) =>
+      (status.containerStatuses ?? []).map(
+        ({ name, containerID, restartCount }) => `${metadata.name} ${name} ${containerID ?? ""} ${restartCount}`,
+      ),
+    )
+    .sort();
+
+/** PEM texts. */
+export interface Identity {
+  /** Leaf first, root not among them. */
+  readonly chain: readonly string[];
+  /** What its holder verifies others by. */
+  readonly roots: readonly string[];
+}
+
+/** What the Envoy beside a workload uses now, by `istioctl proxy-config secret`. `workload` is `deploy/NAME`. */
+export async function identityOf(cluster: Cluster, workload: string, namespace = "bookinfo"): Promise<Identity> {
+  const { istioctl } = await ensureTools(["istioctl"]);
+  const where = ["--kubeconfig", cluster.kubeconfig, "--context", cluster.name, "--namespace", namespace];
+  const output = await runCommand(istioctl, ["proxy-config", "secret", workload, ...where, "--output", "json"]);
+  const { dynamicActiveSecrets = [] } = JSON.parse(output) as { dynamicActiveSecrets?: EnvoySecret[] };
+  const secret = (name: string) => dynamicActiveSecrets.find((each) => each.name === name)?.secret;
+  const chain = certificatesIn(decoded(secret("default")?.tlsCertificate?.certificateChain));
+  const roots = certificatesIn(decoded(secret("ROOTCA")?.validationContext?.trustedCa));
+  return { chain, roots };
+}
+
+interface EnvoySecret {
+  readonly name: string;
+  readonly secret?: {
+    readonly tlsCertificate?: { readonly certificateChain?: Bytes };
+    readonly validationContext?: { readonly trustedCa?: Bytes };
+  };
+}
+
+interface Bytes {
+  readonly inlineBytes?: string;
+}
+
+const decoded = (bytes: Bytes | undefined): string => Buffer.from(bytes?.inlineBytes ?? "", "base64").toString("utf8");
+
+/** Each certificate of a PEM text by itself. */
+export const certificatesIn = (pem: string): string[] =>
+  pem.match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? [];
+
+/** Throws openssl's words when this chain, leaf first, does not end in that root. */
+export const verify = (chain: readonly string[], root: string): Promise<void> => opensslVerify(chain, root);
+
+/** Serial number as openssl prints it. */
+export async function serialOf(certificate: string): Promise<string> {
+  return (await opensslX509(certificate, "-serial")).replace("serial=", "");
+}
+
+/** `sha256 Fingerprint` of the bytes of a certificate. */
+export const fingerprintOf = (certificate: string): Promise<string> =>
+  opensslX509(certificate, "-fingerprint", "-sha256");
+
+/**
+ * What an istiod pod answers when a workload asks it for a certificate: leaf, intermediate, root. The pod is asked by
+ * its address, with Istio's own service definition; istiod itself is verified by `root`.
+ */
+export async function chainFrom(cluster: Cluster, istiod: Pod, root: string): Promise<readonly string[]> {
+  await using folder = await temporaryFolder();
+  await writeFile(folder.file("root.pem"), root);
+  const account = ["--namespace", "bookinfo", "--audience", "istio-ca"];
+  const token = (await cluster.kubectl(["create", "token", "bookinfo-reviews", ...account])).trim();
+  const { csr } = await opensslRequest("reviews");
+  // The network alone: the file is on the host.
+  const network = ["--target", String(cluster.node.pid), "--net"];
+  return await createCertificate({
+    istiod: { secureGrpcAddress: `${istiod.status.podIP ?? ""}:15012`, cacertsDirectory: folder.path },
+    csrPem: csr,
+    token,
+    rootFile: folder.file("root.pem"),
+    run: (command, args, options) => runCommand("nsenter", [...network, "--", command, ...args], options),
+  });
+}
+
+/** The root that a namespace's workloads are given to begin with. */
+export async function handedOutRoot(cluster: Cluster, namespace = "bookinfo"): Promise<string> {
+  const path = "jsonpath={.data.root-cert\\.pem}";
+  return cluster.kubectl(["get", "configmap", "istio-ca-root-cert", "--namespace", namespace, "--output", path]);
+}
