@@ -7,6 +7,7 @@ import { format } from "prettier";
 import { agentOptions } from "../agent/config.ts";
 import { envOf, flagOf, type Option, type Options } from "../common/runtime/config.ts";
 import { demoOptions } from "../demo/config.ts";
+import { guideOptions } from "../demo/guide/config.ts";
 import { istiodAgentOptions } from "../istiod-agent/config.ts";
 import { serverOptions } from "../server/config.ts";
 import { withChartValues } from "./chart-docs.ts";
@@ -20,6 +21,7 @@ const PROGRAMS: Readonly<Record<string, Options>> = {
   "enterprise-agent": agentOptions,
   "istiod-agent": istiodAgentOptions,
   demo: demoOptions,
+  guide: guideOptions,
 };
 
 const MARKED = /(<!-- settings: (\S+) -->\n)[^]*?(<!-- end -->)/g;

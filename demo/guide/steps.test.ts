@@ -27,6 +27,7 @@ test("guide steps - a block is a step with what the comment before it says", () 
     "# a comment and no heading",
     FENCE,
     "<!-- step: diff output=none -->",
+    "",
     `${FENCE}shell`,
     "diff",
     FENCE,
@@ -46,16 +47,16 @@ test("guide steps - a block is a step with what the comment before it says", () 
       ...{ name: "istiod", section: "Part", line: 18, text: "patch\n# a comment and no heading\n", tab: "kind" },
       ...{ isGiven: false, isSilent: false },
     },
-    { name: "diff", section: "Part", line: 23, text: "diff\n", isGiven: false, isSilent: true },
+    { name: "diff", section: "Part", line: 24, text: "diff\n", isGiven: false, isSilent: true },
   ]);
 });
 
 const FAULTY: Readonly<Record<string, string>> = {
   [`text\n${FENCE}shell\nls\n${FENCE}`]: "x.md:2: a shell block that is no step",
-  [`<!-- step: a -->\n\n${FENCE}shell\nls\n${FENCE}`]: "x.md:1: a mark without a block",
+  [`<!-- step: a -->\ntext\n${FENCE}sh\nls\n${FENCE}`]: "x.md:1: a mark without a block",
   [`<!-- step: a slow=yes -->\n${FENCE}shell\nls\n${FENCE}`]:
-    "x.md:1: a mark that is not understood: <!-- step: a slow=yes -->",
-  [`<!-- step: A -->\n${FENCE}shell\nls\n${FENCE}`]: "x.md:1: a mark that is not understood: <!-- step: A -->",
+    "x.md:2: a mark that is not understood: <!-- step: a slow=yes -->",
+  [`<!-- step: A -->\n${FENCE}shell\nls\n${FENCE}`]: "x.md:2: a mark that is not understood: <!-- step: A -->",
   [`<!-- step: a -->\n${FENCE}shell\nls\n`]: "x.md:2: the block has no end",
 };
 

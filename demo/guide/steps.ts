@@ -38,20 +38,27 @@ export function parseSteps(markdown: string, path: string): Step[] {
     const line = lines[index] ?? "";
     section = /^#+ (.+)$/.exec(line)?.[1] ?? section;
     const open = FENCE.exec(line)?.groups;
-    if (line.includes("<!-- step:") && !FENCE.test(lines[index + 1] ?? "")) fail(path, index, "a mark without a block");
+    if (line.includes("<!-- step:") && !FENCE.test(nextOf(lines, index, 1)))
+      fail(path, index, "a mark without a block");
     if (!open) continue;
     const { indent = "", fence = "", language } = open;
     const end = lines.indexOf(`${indent}${fence}`, index + 1);
     if (end < 0) fail(path, index, "the block has no end");
-    const mark = lines[index - 1] ?? "";
+    const mark = nextOf(lines, index, -1);
     const text = lines.slice(index + 1, end).map((each) => each.slice(indent.length));
     if (mark.includes("<!-- step:")) {
-      const attributes = attributesOf(mark) ?? fail(path, index - 1, `a mark that is not understood: ${mark.trim()}`);
+      const attributes = attributesOf(mark) ?? fail(path, index, `a mark that is not understood: ${mark.trim()}`);
       steps.push({ ...attributes, section, line: index + 2, text: `${text.join("\n")}\n` });
     } else if (language === "shell") fail(path, index, "a shell block that is no step");
     index = end;
   }
   return steps;
+}
+
+/** The line after, or before; a blank one between is the formatter's. */
+function nextOf(lines: readonly string[], index: number, way: 1 | -1): string {
+  const near = lines[index + way] ?? "";
+  return near === "" ? (lines[index + 2 * way] ?? "") : near;
 }
 
 function attributesOf(mark: string): Omit<Step, "section" | "line" | "text"> | undefined {

@@ -75,7 +75,7 @@ test("docs - programs.md has every setting of every program as the code has it (
     [],
   );
   assert.equal(made.length, written.length);
-  assert.equal([...text.matchAll(/<!-- settings: /g)].length, 4);
+  assert.equal([...text.matchAll(/<!-- settings: /g)].length, 5);
 });
 
 test("docs - programs.md has the exit codes that there are", async () => {

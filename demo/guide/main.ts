@@ -1,0 +1,18 @@
+import { command, runProgram } from "../../common/runtime/process.ts";
+import { guideFaults, guideOptions } from "./config.ts";
+import { walkGuide } from "./walk.ts";
+
+const description = "The guide (docs/guide.md) step by step, on two clusters: each command with its outcome.";
+
+await runProgram("guide", description, [
+  command({
+    name: "guide",
+    description,
+    options: guideOptions,
+    check: guideFaults,
+    oneShot: true,
+    run: async (config, { signal }) => {
+      await walkGuide(config, signal);
+    },
+  }),
+]);
