@@ -3,7 +3,7 @@ import { join } from "node:path";
 import * as z from "zod";
 import { defineOptions, type ConfigOf } from "../common/runtime/config.ts";
 import { homeFaults, isKubernetesMode, kubernetesOptions } from "../common/kube/settings.ts";
-import { durationMs, listenAddress, loopbackAddress } from "../common/runtime/settings.ts";
+import { booleanSwitch, durationMs, listenAddress, loopbackAddress } from "../common/runtime/settings.ts";
 import { DEFAULT_SERVER_NAMES, type ServerNames } from "./identity/relay-ca.ts";
 
 /** Settings of enterprise-networking. */
@@ -39,6 +39,11 @@ export const serverOptions = defineOptions({
     repeated: true,
     help: "further DNS name or IP address for the server's certificate; may be given several times",
     schema: z.array(z.string().min(1)).default([]),
+  },
+  disableRelayCa: {
+    path: "disableRelayCa",
+    help: "use certificates of your own: relay-root-tls-secret and relay-server-tls-secret are only read, and no agent is enrolled by token",
+    schema: booleanSwitch.default(false),
   },
   enrollmentListen: {
     path: "enrollment.listen",
@@ -82,10 +87,13 @@ export function serverNamesOf({ relayNames }: Pick<ServerConfig, "relayNames">):
 
 /** Exactly one home: directories, or an API server that keeps everything. */
 export function checkServerConfig(config: ServerConfig): string[] {
-  const { sourceDir, stateDir } = config;
+  const { sourceDir, stateDir, disableRelayCa } = config;
   const faults = homeFaults(config, { "source.dir": sourceDir !== undefined });
   if (isKubernetesMode(config)) {
     if (stateDir !== undefined) faults.push("state.dir: in kubernetes mode all state is in the API server");
-  } else if (stateDir === undefined) faults.push("state.dir: is required with source.dir");
+    return faults;
+  }
+  if (stateDir === undefined) faults.push("state.dir: is required with source.dir");
+  if (disableRelayCa) faults.push("disableRelayCa: needs kubernetes mode, where there are Secrets to read");
   return faults;
 }

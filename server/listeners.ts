@@ -45,6 +45,13 @@ export function listenerTasks(parts: ServerParts, { config, clock, log }: Listen
   };
   const admin = { definition: AdminServiceService, implementation: adminService({ sources, registry, clock }) };
   const changes = { definition: RegistryServiceService, implementation: registryService(registry, ca) };
+  const enrollmentListener: Listener = {
+    listen: config.enrollmentListen,
+    credentials: () => pki.certificate.enrollment,
+    services: [enrollment],
+    authorize: methodTable(enrollmentMethods),
+    channelOptions: ENROLLMENT_LIMITS,
+  };
   const listeners: Readonly<Record<string, Listener>> = {
     relay: {
       listen: config.relayListen,
@@ -53,13 +60,7 @@ export function listenerTasks(parts: ServerParts, { config, clock, log }: Listen
       authorize: methodTable(relayMethods(registry)),
       reflect: [RELAY_SERVICE, ADMIN_SERVICE, REGISTRY_SERVICE],
     },
-    enrollment: {
-      listen: config.enrollmentListen,
-      credentials: () => pki.certificate.enrollment,
-      services: [enrollment],
-      authorize: methodTable(enrollmentMethods),
-      channelOptions: ENROLLMENT_LIMITS,
-    },
+    ...(config.disableRelayCa ? {} : { enrollment: enrollmentListener }),
     admin: {
       listen: config.adminListen,
       services: [admin],

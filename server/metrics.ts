@@ -3,11 +3,13 @@ import { Gauge, type Registry } from "../common/runtime/metrics.ts";
 import type { VirtualMeshStatus } from "../proto/gen/admin/v1/admin.ts";
 import type { MeshesStatus } from "./admin/services.ts";
 import type { ClusterRegistry } from "./identity/registry.ts";
+import type { SessionStore } from "./identity/session-store.ts";
 import type { Hub } from "./relay/hub.ts";
 
 /** What the metrics are read from, at the moment of each scrape. */
 export interface ServerMetricSources {
   readonly registry: ClusterRegistry;
+  readonly sessions: Pick<SessionStore, "isConnected">;
   readonly hub: Hub;
   readonly statuses: Latest<MeshesStatus>;
 }
@@ -16,7 +18,10 @@ export interface ServerMetricSources {
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
 /** Registers the server's metrics (docs/metrics.md). */
-export function registerServerMetrics(metrics: Registry, { registry, hub, statuses }: ServerMetricSources): void {
+export function registerServerMetrics(
+  metrics: Registry,
+  { registry, sessions, hub, statuses }: ServerMetricSources,
+): void {
   const meshes = (): readonly VirtualMeshStatus[] => statuses.value?.virtualMeshes ?? [];
   const gauge = (name: string, help: string, labelNames: readonly string[], read: () => Iterable<Sample>): void => {
     new Gauge({
@@ -31,7 +36,7 @@ export function registerServerMetrics(metrics: Registry, { registry, hub, status
     });
   };
   gauge("mesh_relay_agents_connected", "1 for a registered cluster whose agent is connected, else 0", ["cluster"], () =>
-    registry.list().map(({ name }) => [{ cluster: name }, hub.isConnected(name) ? 1 : 0]),
+    registry.list().map(({ name }) => [{ cluster: name }, sessions.isConnected(name) ? 1 : 0]),
   );
   gauge("mesh_relay_agents_out_of_sync", "Connected agents that do not hold what they shall", [], () => [
     [{}, hub.sessions().filter(({ outOfSync }) => outOfSync.length > 0).length],

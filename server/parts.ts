@@ -4,6 +4,7 @@ import type { Log } from "../common/runtime/log.ts";
 import type { AdminSources } from "./admin/services.ts";
 import type { ServerIdentity } from "./identity/identity.ts";
 import { Hub } from "./relay/hub.ts";
+import { viewRecord } from "./relay/views.ts";
 import { IntentBook } from "./relay/intent-book.ts";
 import { StatusBook } from "./relay/status-book.ts";
 import type { Home } from "./store/home.ts";
@@ -48,18 +49,27 @@ export async function openParts({ home, clock, random, log }: PartsOptions): Pro
   const pipeline = await home.openPipeline({ intents, reports, sessions, hub, cluster, clock, random, log });
   registry.onRevoked((name) => {
     pipeline.clusterChanged(name);
-    return hub.close(name, revoked(name));
+    // One at another replica ends as soon as that hears of it.
+    const wasConnected = sessions.isConnected(name);
+    return hub.close(name, notServed(name)) || wasConnected;
   });
-  sessions.onChange((name) => pipeline.clusterChanged(name));
+  sessions.onChange((name) => {
+    const session = sessions.get(name);
+    if (session) hub.outranked(name, session.epoch);
+    // Revoked or deleted by whomever: at another replica, or with kubectl.
+    if (!registry.isServed(name)) hub.close(name, notServed(name));
+    pipeline.clusterChanged(name);
+  });
   const admin: AdminSources = {
     watchStatus: (until) => pipeline.statuses.watch(until),
-    listSessions: () => hub.sessions(),
+    listSessions: () =>
+      registry.list().flatMap(({ name }) => hub.session(name) ?? viewRecord(sessions.get(name)) ?? []),
     getIntent: (name) => (intents.clusters.includes(name) ? hub.intent(name) : undefined),
   };
   return { identity, hub, pipeline, admin, notReady };
 }
 
-const revoked = (cluster: string): MeshError =>
-  new MeshError("permission_denied", `cluster ${cluster} was revoked`, {
+const notServed = (cluster: string): MeshError =>
+  new MeshError("permission_denied", `cluster ${cluster} is revoked, or not registered any more`, {
     hint: `register it again: meshctl cluster register ${cluster} --renew-token`,
   });

@@ -17,7 +17,8 @@ export async function runServer(config: ServerConfig, { log, signal }: ProgramCo
     const parts = await openParts({ home, clock, random, log });
     const { identity, pipeline, hub, notReady } = parts;
     const registry = createRegistry();
-    registerServerMetrics(registry, { registry: identity.registry, hub, statuses: pipeline.statuses });
+    const { sessions } = home;
+    registerServerMetrics(registry, { registry: identity.registry, sessions, hub, statuses: pipeline.statuses });
     await runTasks(signal, {
       ...home.tasks,
       ...pipeline.tasks,

@@ -21,7 +21,8 @@ export interface LeaseOptions {
 /** Work that only the holder does. `term` grows with each new holder. Ends when `signal` is aborted. */
 export type Lead = (signal: AbortSignal, term: number) => Promise<void>;
 
-const LEASES: ResourceType = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", plural: "leases" };
+/** coordination.k8s.io Leases. */
+export const LEASES: ResourceType = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", plural: "leases" };
 /** Of the lease's life. The holder gives up before others may begin, and tries several times before that. */
 const GIVE_UP = 2 / 3;
 const RENEW = 1 / 5;

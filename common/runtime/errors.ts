@@ -6,7 +6,7 @@ export const ERROR_CODES = {
   config_invalid: "a flag, an environment variable or the configuration file is wrong",
   resource_invalid: "a VirtualMesh, Mesh or KubernetesCluster was refused",
   port_in_use: "another process listens on the address",
-  state_corrupt: "a file of the state directory cannot be read back",
+  state_corrupt: "a file of the state directory, or a Secret of the relay, cannot be used",
   state_foreign: "the state directory belongs to another cluster or another program",
   unauthenticated: "the caller's certificate or token was not accepted",
   permission_denied: "the caller is known and may not do this",

@@ -11,7 +11,7 @@ import { type Identity, identityUri } from "../../common/session/tls.ts";
 const DAY_MS = 86_400_000;
 const ROOT_LIFE_MS = 10 * 365 * DAY_MS;
 /** Clocks of clusters run behind ours. */
-const BACKDATE_MS = 5 * 60_000;
+export const BACKDATE_MS = 5 * 60_000;
 
 export const SERVER_LIFE_MS = 30 * DAY_MS;
 export const CLUSTER_LIFE_MS = 30 * DAY_MS;

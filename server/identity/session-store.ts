@@ -16,6 +16,9 @@ export interface SessionRecord extends NewSession {
   readonly clockOffsetMs: number;
 }
 
+/** Which session has ended. */
+export type EndedSession = Pick<SessionRecord, "cluster" | "epoch" | "sessionId">;
+
 /** The sessions of all clusters, at all replicas. Every session of a cluster has a greater epoch than all before it. */
 export interface SessionStore {
   /** Name of this replica. */
@@ -23,7 +26,7 @@ export interface SessionStore {
   /** Records a session that begins here, and gives its epoch: from then on every older session of the cluster is over. */
   begin(session: NewSession): Promise<bigint>;
   /** Records that a session of this replica has ended, unless a newer one has begun. Never throws; it is tried again. */
-  end(session: { readonly cluster: string; readonly epoch: bigint }, reason: string): void;
+  end(session: EndedSession, reason: string): void;
   /** Notes how far the agent's clock is off. */
   noteClockOffset(session: { readonly cluster: string; readonly epoch: bigint }, offsetMs: number): void;
   get(cluster: string): SessionRecord | undefined;

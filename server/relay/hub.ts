@@ -111,6 +111,12 @@ export class Hub {
     return session !== undefined;
   }
 
+  /** Ends a cluster's session when one with a greater epoch has begun, at whatever replica. */
+  outranked(cluster: string, epoch: bigint): void {
+    const session = this.#sessions.get(cluster);
+    if (session && session.info.epoch < epoch) session.end(superseded(cluster));
+  }
+
   isConnected(cluster: string): boolean {
     return this.#sessions.has(cluster);
   }
@@ -125,11 +131,15 @@ export class Hub {
     return this.#machines.get(cluster)?.parked.get(key)?.message;
   }
 
-  /** The clusters that are connected. */
+  /** The cluster's session here; undefined when there is none. */
+  session(cluster: string): ClusterSession | undefined {
+    const session = this.#sessions.get(cluster);
+    return session && viewSession(session, this.#machines.get(cluster));
+  }
+
+  /** The clusters that are connected here. */
   sessions(): ClusterSession[] {
-    return [...this.#sessions.values()].map((session) =>
-      viewSession(session, this.#machines.get(session.info.cluster)),
-    );
+    return [...this.#sessions.keys()].flatMap((cluster) => this.session(cluster) ?? []);
   }
 
   /** What a cluster shall hold, and what of it was acknowledged. */

@@ -1,5 +1,6 @@
-import type { ClusterSession, GetIntentResponse } from "../../proto/gen/admin/v1/admin.ts";
+import { ClusterSession, type GetIntentResponse } from "../../proto/gen/admin/v1/admin.ts";
 import { IssuedCertificate } from "../../proto/gen/certificates/v1/certificates.ts";
+import type { SessionRecord } from "../identity/session-store.ts";
 import { digestOf } from "../../common/session/resource-set.ts";
 import type { Desired, PushMachine } from "./push-machine.ts";
 import type { Session } from "./session.ts";
@@ -21,6 +22,17 @@ export function viewSession(session: Session, machine: PushMachine | undefined):
     outOfSync: machine ? outOfSync(machine) : [],
     certificateNotAfter: new Date(certificateNotAfterMs),
   };
+}
+
+/** A session as it was recorded: of another replica, or one that has ended. */
+export function viewRecord(record: SessionRecord | undefined): ClusterSession | undefined {
+  if (!record) return undefined;
+  const { cluster, connected, sessionId, epoch, peer, agentVersion, connectedAtMs, clockOffsetMs } = record;
+  return ClusterSession.fromPartial({
+    ...{ cluster, connected, sessionId, epoch, peer, agentVersion },
+    connectedAt: new Date(connectedAtMs),
+    clockOffsetMs: BigInt(Math.round(clockOffsetMs)),
+  });
 }
 
 /** What a cluster shall hold as people see it, with what its agent said to it. */

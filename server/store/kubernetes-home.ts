@@ -1,43 +1,68 @@
 import { KubeClient } from "../../common/kube/client.ts";
+import { EventRecorder } from "../../common/kube/events.ts";
 import { kubeconfigOf, replicaNameOf } from "../../common/kube/settings.ts";
+import type { Task } from "../../common/runtime/tasks.ts";
 import { serverNamesOf, type ServerConfig } from "../config.ts";
-import { openLocalIdentity } from "../store/local-identity.ts";
+import { serverIdentity } from "../identity/identity.ts";
+import { ClusterObjects } from "./cluster-objects.ts";
 import type { Home, HomeContext } from "./home.ts";
+import { KubernetesClusters } from "./kubernetes-clusters.ts";
+import type { ApiServerContext } from "./kubernetes-context.ts";
+import { KubernetesLeadership } from "./kubernetes-leadership.ts";
 import { openKubernetesPipeline } from "./kubernetes-pipeline.ts";
-import { type Leadership, SoleLeadership } from "./leadership.ts";
-import { LocalSessions } from "./local-sessions.ts";
-import { memoryDocuments } from "./memory-documents.ts";
+import { KubernetesPki } from "./kubernetes-pki.ts";
+import { KubernetesSessions } from "./kubernetes-sessions.ts";
+import type { Leadership } from "./leadership.ts";
+import { Replicas } from "./replicas.ts";
 
 /** What everything that works on the API server shares. */
-export interface KubernetesContext extends HomeContext {
-  readonly client: KubeClient;
-  /** The one namespace of our objects. */
-  readonly namespace: string;
+export interface KubernetesContext extends ApiServerContext {
   /** Name of this replica. */
   readonly replica: string;
   readonly leadership: Leadership;
+  readonly clusters: ClusterObjects;
+  readonly events: EventRecorder;
 }
+
+/** What the last records of sessions get at the end: the next replica reads them, and does well without. */
+const FLUSH_MS = 2_000;
 
 /** An API server as the home, shared by all replicas. Throws `config_invalid`; connects to nothing yet. */
 export async function openKubernetesHome(config: ServerConfig, common: HomeContext): Promise<Home> {
+  const { kubernetesNamespace: namespace, disableRelayCa: ownCertificates } = config;
   const client = KubeClient.open(kubeconfigOf(config));
-  const leadership = new SoleLeadership();
-  const context: KubernetesContext = {
-    ...common,
-    client,
-    namespace: config.kubernetesNamespace,
-    replica: replicaNameOf(config),
-    leadership,
+  const closing = new AbortController();
+  const replica = replicaNameOf(config);
+  const context: ApiServerContext = { ...common, client, namespace, stop: closing.signal };
+  const clusters = new ClusterObjects(context);
+  const replicas = new Replicas({ ...context, replica });
+  const leadership = new KubernetesLeadership({ ...context, replica });
+  const events = new EventRecorder({ ...context, program: "enterprise-networking", replica });
+  const sessions = new KubernetesSessions({ objects: clusters, replicas, replica, events, context });
+  const store = new KubernetesClusters(clusters, { ...context, events });
+  const enrolled = (): number | undefined =>
+    clusters.isSynced ? store.list().filter(({ state }) => state === "ENROLLED").length : undefined;
+  const pki = new KubernetesPki({ ...context, names: serverNamesOf(config), ownCertificates, enrolled });
+  const tasks: Readonly<Record<string, Task>> = {
+    clusters: (stop) => clusters.run(stop),
+    replicas: (stop) => replicas.run(stop),
+    sessions: (stop) => sessions.run(stop),
+    events: (stop) => events.run(stop),
   };
-  const directory = memoryDocuments();
-  const identity = await openLocalIdentity({ ...common, directory, names: serverNamesOf(config) });
   return {
-    identity,
-    sessions: new LocalSessions(identity.epochs),
+    identity: serverIdentity({ ...common, pki, store, ownCertificates }),
+    sessions,
     leadership,
-    openPipeline: (deps) => openKubernetesPipeline(context, deps),
-    notReady: () => [],
-    tasks: {},
-    close: async () => client.close(),
+    openPipeline: async (deps) => {
+      const pipeline = await openKubernetesPipeline({ ...context, replica, leadership, clusters, events }, deps);
+      return { ...pipeline, leaderTasks: { ...pipeline.leaderTasks, replicas: (stop) => replicas.prune(stop) } };
+    },
+    notReady: () => [...pki.notReady, ...(clusters.isSynced ? [] : ["the clusters have not been read yet"])],
+    tasks,
+    close: async () => {
+      await sessions.flush(AbortSignal.timeout(FLUSH_MS));
+      closing.abort();
+      client.close();
+    },
   };
 }

@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import type { KubernetesCluster } from "../../common/api/discovery.ts";
+import { API_SERVER_TOOLS } from "../harness/api-server.ts";
+import { skipWithout } from "../harness/needs.ts";
+import { eventually } from "../harness/wait.ts";
+import { type Replica, ReplicaWorld } from "./server-replicas.ts";
+
+interface StoredSecret {
+  readonly metadata: { readonly uid: string; readonly resourceVersion: string };
+  readonly data: Readonly<Record<string, string>>;
+}
+
+const SECRETS = ["relay-root-tls-secret", "relay-tls-signing-secret", "relay-server-tls-secret"];
+
+suite("real api server, two replicas", { skip: skipWithout(API_SERVER_TOOLS) }, () => {
+  const stack = new AsyncDisposableStack();
+  let world: ReplicaWorld;
+  let [a, b]: Replica[] = [];
+  const replicas = (): readonly [Replica, Replica] => (a && b ? [a, b] : assert.fail("no replicas"));
+  before(async () => {
+    world = stack.use(await ReplicaWorld.start());
+    // At once, so that both find nothing and make everything.
+    [a, b] = await Promise.all([world.replica("replica-a"), world.replica("replica-b")]);
+  });
+  after(() => stack.disposeAsync());
+
+  const secret = async (name: string): Promise<StoredSecret> =>
+    (await world.get<StoredSecret>("secret", name)) ?? assert.fail(`no secret ${name}`);
+  const cluster = async (name: string): Promise<KubernetesCluster> =>
+    (await world.get<KubernetesCluster>("kubernetescluster", name)) ?? assert.fail(`no cluster ${name}`);
+
+  test("real replicas - started at once they make one authority, in Secrets of the reference's names", async () => {
+    const [one, other] = replicas();
+    const [first, second] = [await one.register("first"), await other.register("second")];
+    assert.equal(first.trustPin, second.trustPin);
+    assert.equal(first.trustBundle, second.trustBundle);
+    const [root, signing, server] = await Promise.all(SECRETS.map(secret));
+    for (const { data } of [root, signing, server].filter((each) => each !== undefined)) {
+      assert.deepEqual(Object.keys(data).sort(), ["ca.crt", "tls.crt", "tls.key"]);
+      assert.equal(Buffer.from(data["ca.crt"] ?? "", "base64").toString(), first.trustBundle);
+    }
+    for (const replica of replicas())
+      await (await replica.enroll(await replica.register(`of-${replica.name}`))).connect(other);
+  });
+
+  test("real replicas - enrolled at one and connected to the other, in the next moment", async () => {
+    const [one, other] = replicas();
+    const agent = await one.enroll(await other.register("cluster-1"));
+    const session = await agent.connect(other);
+    const [here, there] = await Promise.all(
+      replicas().map((replica) => replica.until("is connected", "cluster-1", ({ connected }) => connected)),
+    );
+    for (const told of [here, there]) assert.deepEqual([told?.epoch, told?.identity], [session.epoch, "ENROLLED"]);
+    const { status } = await cluster("cluster-1");
+    assert.deepEqual([status?.session?.replica, status?.session?.connected], ["replica-b", true]);
+    assert.equal(status?.identity?.state, "ENROLLED");
+    session.close();
+    for (const replica of replicas()) await replica.until("has left", "cluster-1", ({ connected }) => !connected);
+    assert.equal((await cluster("cluster-1")).status?.session?.endReason, "the agent left");
+  });
+
+  test("real replicas - a token used twice at two replicas in one moment gives one identity", async () => {
+    for (let round = 0; round < 5; round++) {
+      const token = await replicas()[round % 2 ? 0 : 1].register(`twice-${round}`);
+      const attempts = await Promise.allSettled(replicas().map((replica) => replica.enroll(token)));
+      const states = attempts.map(({ status }) => status).sort();
+      assert.deepEqual(states, ["fulfilled", "rejected"]);
+      const refused = attempts.find((each) => each.status === "rejected");
+      assert.equal((refused?.reason as { code?: string }).code, "unauthenticated");
+    }
+  });
+
+  test("real replicas - the newer session wins, wherever it is", async () => {
+    const [one, other] = replicas();
+    const agent = await one.enroll(await one.register("wanderer"));
+    const sessions = [await agent.connect(one)];
+    for (const replica of [other, one, other]) {
+      const before = sessions.at(-1);
+      const session = await agent.connect(replica);
+      assert.ok(session.epoch > (before?.epoch ?? 0n));
+      assert.match((await before?.ended)?.message ?? "", /a newer session of wanderer took over/);
+      sessions.push(session);
+    }
+    sessions.at(-1)?.close();
+  });
+
+  test("real replicas - revoked at one, the session at the other ends, and nothing lets it in again", async () => {
+    const [one, other] = replicas();
+    const agent = await one.enroll(await one.register("traitor"));
+    const session = await agent.connect(other);
+    await one.until("is connected", "traitor", ({ connected }) => connected);
+    assert.equal(await one.revoke("traitor"), true);
+    assert.equal((await session.ended)?.code, "permission_denied");
+    for (const replica of replicas()) {
+      await assert.rejects(agent.connect(replica), { code: "permission_denied" });
+    }
+    await eventually("events tell of it", async () => {
+      const args = ["get", "events.events.k8s.io", "--namespace", "gloo-mesh", "--output"];
+      const output = 'jsonpath={range .items[?(@.regarding.name=="traitor")]}{.reason}/{.type} {end}';
+      const told = (await world.api.kubectl([...args, output])).trim().split(" ").sort();
+      const expected = [
+        "Connected/Normal",
+        "Disconnected/Normal",
+        "Enrolled/Normal",
+        "Revoked/Warning",
+        "TokenIssued/Normal",
+      ];
+      return told.join() === expected.join();
+    });
+    const again = await other.enroll(await other.register("traitor"));
+    (await again.connect(one)).close();
+    await assert.rejects(agent.connect(one), { code: "unauthenticated" });
+  });
+
+  test("real replicas - a cluster that is deleted is not registered: refused, its session ended, made anew it is a new one", async () => {
+    const [one, other] = replicas();
+    const agent = await one.enroll(await one.register("gone"));
+    const session = await agent.connect(other);
+    await world.api.kubectl(["delete", "kubernetescluster", "gone", "--namespace", "gloo-mesh"]);
+    assert.equal((await session.ended)?.code, "permission_denied");
+    for (const replica of replicas()) {
+      await assert.rejects(agent.connect(replica), { code: "failed_precondition" });
+    }
+    const again = await other.enroll(await other.register("gone"));
+    const later = await again.connect(one);
+    assert.ok(later.epoch > session.epoch);
+    await assert.rejects(agent.connect(other), { code: "unauthenticated" });
+    later.close();
+  });
+
+  test("real replicas - a cluster that somebody applied waits for its token, and register takes it as it is", async () => {
+    const [one, other] = replicas();
+    const spec = { clusterDomain: "cluster.example" };
+    const apiVersion = "multicluster.solo.io/v1alpha1";
+    await world.api.apply({
+      apiVersion,
+      kind: "KubernetesCluster",
+      metadata: { namespace: "gloo-mesh", name: "applied" },
+      spec,
+    });
+    await other.until("is registered", "applied", ({ identity }) => identity === "REGISTERED");
+    await one.enroll(await one.register("applied"));
+    const stored = await cluster("applied");
+    assert.deepEqual([stored.spec, stored.status?.identity?.state], [spec, "ENROLLED"]);
+  });
+
+  test("real replicas - one is killed: its sessions are seen to be over, and the other serves its agents with a higher epoch", async () => {
+    const [one, other] = replicas();
+    const agent = await one.enroll(await one.register("survivor"));
+    const session = await agent.connect(other);
+    await one.until("is connected", "survivor", ({ connected }) => connected);
+    other.process.kill("SIGKILL");
+    await one.until("is not connected", "survivor", ({ connected }) => !connected);
+    const next = await agent.connect(one);
+    assert.ok(next.epoch > session.epoch);
+    b = await world.replica("replica-b");
+    await b.until("is connected", "survivor", ({ connected, epoch }) => connected && epoch === next.epoch);
+    assert.equal((await cluster("survivor")).status?.session?.replica, "replica-a");
+    next.close();
+  });
+
+  test("real replicas - an authority once made is never made again, and one that was deleted is put back", async () => {
+    const [one] = replicas();
+    const before = await Promise.all(SECRETS.slice(0, 2).map(secret));
+    await world.api.kubectl(["delete", "secret", ...SECRETS.slice(0, 2), "--namespace", "gloo-mesh"]);
+    await eventually("both are back", async () => (await Promise.all(SECRETS.slice(0, 2).map(secret))).length === 2);
+    const now = await Promise.all(SECRETS.slice(0, 2).map(secret));
+    assert.deepEqual(
+      now.map(({ data }) => data),
+      before.map(({ data }) => data),
+    );
+    await (await one.enroll(await one.register("later"))).connect(one);
+    for (const replica of replicas()) {
+      const log = await replica.process.log();
+      assert.ok(!log.includes("forbidden"), log);
+    }
+  });
+});
