@@ -1,4 +1,5 @@
 /** `npm run clusters:up`, `npm run clusters:down`: two real Kubernetes clusters on this machine. */
+import { once } from "node:events";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { command, runProgram } from "../../common/runtime/process.ts";
 import { downOptions, fleetOptions, upOptions } from "./config.ts";
@@ -23,6 +24,12 @@ function demandClusters(): void {
   if (reason !== undefined) throw new MeshError("failed_precondition", reason);
 }
 
+/** Ends the wait when the user interrupts; what is made by then is taken up or down by the next command. */
+async function interruptible<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  const interrupted = once(signal, "abort").then(() => signal.throwIfAborted());
+  return (await Promise.race([work, interrupted])) as T;
+}
+
 async function describe({ plan, kubeconfig, clusters }: Fleet): Promise<void> {
   for (const { name, plan: place, node } of clusters) {
     const megabytes = ((await node.memoryBytes()) / 1e6).toFixed(0);
@@ -39,9 +46,10 @@ await runProgram("clusters", "Real Kubernetes clusters on this machine, without 
     description: "bring clusters up; what is up already is left as it is",
     options: upOptions,
     oneShot: true,
-    run: async ({ fleet: name, clusters: count, until }) => {
+    run: async ({ fleet: name, clusters: count, until }, { signal }) => {
       demandClusters();
-      await describe(await fleetUp({ name, count, until, onStep: stepsSinceNow() }));
+      const up = fleetUp({ name, count, until, onStep: stepsSinceNow() });
+      await describe(await interruptible(signal, up));
     },
   }),
   command({
