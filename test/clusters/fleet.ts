@@ -30,6 +30,9 @@ export interface FleetOptions {
   readonly onStep: OnStep;
 }
 
+/** Layers of programs that were built since are of use to another checkout, for a while. */
+const UNUSED_MAX_AGE_MS = 7 * 24 * 3_600_000;
+
 /** What is on each cluster after `baseUp`: nothing but Kubernetes itself, and all images. */
 export async function baseUp({ name, count, onStep }: FleetOptions): Promise<Fleet> {
   const images = assembleImages().then((all) => {
@@ -95,7 +98,9 @@ export const imageStore = (): ImageStore => new ImageStore(join(dirname(cacheDir
 /** All images: ours, and those of everything else. */
 export async function assembleImages(): Promise<Image[]> {
   const store = imageStore();
-  return (await Promise.all([assembleForeign(store), assembleOurs(store)])).flat();
+  const images = (await Promise.all([assembleForeign(store), assembleOurs(store)])).flat();
+  await store.removeOthers(images, UNUSED_MAX_AGE_MS);
+  return images;
 }
 
 function locked<T>(work: () => Promise<T>): Promise<T> {

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Stands in for every service of bookinfo: says who it is at /, and at /productpage what reviews and details say.
+# Stands in for every service of bookinfo: says who it is at /, at /cgi-bin/productpage what reviews and details say, and
+# at /cgi-bin/caller whose certificate the Envoy in front of it has accepted.
 set -eu
 root=/tmp/www
 mkdir -p "$root/cgi-bin"
@@ -13,5 +14,10 @@ cat >"$root/cgi-bin/productpage" <<'CGI'
 printf 'Content-Type: application/json\r\n\r\n'
 echo "[$(wget -q -O - http://details:9080/), $(wget -q -O - http://reviews:9080/)]"
 CGI
-chmod 755 "$root/cgi-bin/productpage"
+cat >"$root/cgi-bin/caller" <<'CGI'
+#!/bin/sh
+printf 'Content-Type: text/plain\r\n\r\n'
+echo "${HTTP_X_FORWARDED_CLIENT_CERT:-nobody}"
+CGI
+chmod 755 "$root"/cgi-bin/*
 exec httpd -f -p 9080 -h "$root"

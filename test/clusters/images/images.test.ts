@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { createWriteStream } from "node:fs";
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { createWriteStream, existsSync } from "node:fs";
+import { mkdir, readdir, utimes, writeFile } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
@@ -60,7 +60,30 @@ test("images - equal content gives equal layers, whatever its dates and places",
   assert.deepEqual(layers[0], layers[1]);
   const other = await store.putLayer([fileAt("/here/sub/x", folder.file("one", "sub", "x"), 0o755)]);
   assert.notEqual(other.digest, layers[0]?.digest);
-  assert.equal((await readdir(folder.file("store"))).length, 2);
+  const blobs = (await readdir(folder.file("store"))).filter((name) => name.startsWith("sha256-"));
+  assert.equal(blobs.length, 2);
+});
+
+test("images - a file that was changed in place makes another layer", async () => {
+  await using folder = await temporaryFolder();
+  const store = new ImageStore(folder.file("store"));
+  await writeFile(folder.file("x"), "one");
+  const before = await store.putLayer([fileAt("/x", folder.file("x"))]);
+  await writeFile(folder.file("x"), "two");
+  assert.notDeepEqual(await store.putLayer([fileAt("/x", folder.file("x"))]), before);
+});
+
+test("images - layers of no image go when they are old, those of images stay", async () => {
+  await using folder = await temporaryFolder();
+  const store = new ImageStore(folder.file("store"));
+  const image = await store.putImage(["x:1"], [await store.putLayer([textFile("a", "a")])], { entrypoint: [] });
+  const { digest } = await store.putLayer([textFile("b", "b")]);
+  await store.removeOthers([image], 3_600_000);
+  assert.ok((await readdir(folder.file("store"))).includes(digest.replace(":", "-")));
+  await utimes(folder.file("store", digest.replace(":", "-")), new Date(0), new Date(0));
+  await store.removeOthers([image], 3_600_000);
+  assert.ok(!(await readdir(folder.file("store"))).includes(digest.replace(":", "-")));
+  assert.equal((await store.layerFiles(image)).every(existsSync), true);
 });
 
 test("images - an archive has an image under all of its names, and each layer once", async () => {

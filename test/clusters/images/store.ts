@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
 import { createWriteStream, existsSync } from "node:fs";
-import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { readFileIfExists, writeFileAtomic } from "../../../common/runtime/files.ts";
 import { arranged, fileAt, textFile, type Entry } from "./entries.ts";
 import { tarOf } from "./tar.ts";
 
@@ -45,9 +46,22 @@ export class ImageStore {
     this.#folder = folder;
   }
 
-  /** Adds a layer of these entries; returns what a manifest says of it. */
+  /**
+   * Adds a layer of these entries; returns what a manifest says of it. Files that were read once are known again by
+   * their place, size and dates.
+   */
   async putLayer(entries: readonly Entry[]): Promise<Descriptor> {
     const all = arranged(entries);
+    const note = join(this.#folder, `layer-${await fingerprintOf(all)}.json`);
+    const noted = await readFileIfExists(note);
+    const known = noted === undefined ? undefined : (JSON.parse(noted) as Descriptor);
+    if (known && existsSync(this.#path(known.digest))) return known;
+    const made = await this.#makeLayer(all);
+    await writeFileAtomic(note, JSON.stringify(made));
+    return made;
+  }
+
+  async #makeLayer(all: readonly Entry[]): Promise<Descriptor> {
     const hash = createHash("sha256");
     let size = 0;
     for await (const chunk of tarOf(all)) {
@@ -74,6 +88,19 @@ export class ImageStore {
     const mediaType = `${OCI}.manifest.v1+json`;
     const manifest = await this.#putJson(mediaType, { schemaVersion: 2, mediaType, config, layers });
     return { references, manifest, sizeBytes: layers.reduce((total, { size }) => total + size, 0) };
+  }
+
+  /** Removes what is older than `maxAgeMs` and belongs to none of these images: each build of ours leaves its layers. */
+  async removeOthers(images: readonly Image[], maxAgeMs: number): Promise<void> {
+    const kept = new Set<string>();
+    for (const { manifest } of images) {
+      for (const digest of await this.#blobsOf(manifest)) kept.add(basename(this.#path(digest)));
+    }
+    for (const file of await readdir(this.#folder)) {
+      const path = join(this.#folder, file);
+      const age = Date.now() - ((await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now());
+      if (!kept.has(file) && age > maxAgeMs) await rm(path, { force: true });
+    }
   }
 
   /** The bytes of an archive of these images, each blob in it once, for `ctr images import -`. */
@@ -128,4 +155,13 @@ export class ImageStore {
   #path(digest: string): string {
     return join(this.#folder, digest.replace(":", "-"));
   }
+}
+
+async function fingerprintOf(entries: readonly Entry[]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const entry of entries) {
+    const place = entry.kind === "file" && typeof entry.source === "string" ? await stat(entry.source) : undefined;
+    hash.update(JSON.stringify([entry, place?.dev, place?.ino, place?.size, place?.mtimeMs, place?.ctimeMs]));
+  }
+  return hash.digest("hex").slice(0, 32);
 }
