@@ -12,7 +12,8 @@ await runProgram("guide", description, [
     check: guideFaults,
     oneShot: true,
     run: async (config, { signal }) => {
-      await walkGuide(config, signal);
+      const steps = await walkGuide(config, signal);
+      if (config.json) process.stdout.write(`${JSON.stringify({ steps }, undefined, 2)}\n`);
     },
   }),
 ]);

@@ -5,6 +5,9 @@ import type { PlannedStep } from "./plan.ts";
 /** A command of more lines is cut: the document has it. */
 const MAX_COMMAND_LINES = 30;
 
+/** A line of output as well: openssl paints its search for a key. */
+const MAX_OUTPUT_COLUMNS = 300;
+
 /** Where the walk writes; with `json` standard output is for the document alone. */
 export class GuideOutput {
   readonly stream: NodeJS.WriteStream;
@@ -33,7 +36,9 @@ export class GuideOutput {
 
   /** A line of the command's own output. */
   said(line: string): void {
-    this.line(styleText("dim", `    | ${printableLine(line)}`, { stream: this.stream }));
+    const text = printableLine(line);
+    const shown = text.length > MAX_OUTPUT_COLUMNS ? `${text.slice(0, MAX_OUTPUT_COLUMNS)}…` : text;
+    this.line(styleText("dim", `    | ${shown}`, { stream: this.stream }));
   }
 
   /** How the step ended, with the time of the walk and the step's own. */

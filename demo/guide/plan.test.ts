@@ -33,7 +33,7 @@ test("guide plan - a manifest stands in for Vault's chart, and for nothing else 
   const printed = asPrinted.flatMap(({ text }) => text.split("\n"));
   assert.deepEqual(
     lines.filter((line) => !printed.includes(line)),
-    [`  kubectl --context="\${cluster}" apply -f '/vault.yaml'`],
+    [`  kubectl --context="\${cluster}" apply --server-side --force-conflicts -f '/vault.yaml'`],
   );
   assert.deepEqual(
     changed.filter(({ instead }) => instead !== undefined).map(({ name }) => name),

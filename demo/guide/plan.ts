@@ -47,7 +47,7 @@ function withSubstitutes(step: PlannedStep, { vaultManifest }: Substitutes): Pla
   if (vaultManifest === undefined) return [step];
   if (/^helm repo add hashicorp /.test(step.text)) return [];
   if (!CHART.test(step.text)) return [step];
-  const apply = `  kubectl --context="\${cluster}" apply -f '${vaultManifest}'`;
+  const apply = `  kubectl --context="\${cluster}" apply --server-side --force-conflicts -f '${vaultManifest}'`;
   const instead = "Vault by a manifest instead of its Helm chart, which lies on the Internet";
   return [{ ...step, text: step.text.replace(CHART, apply), instead }];
 }
