@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Cluster } from "./cluster.ts";
 import { AUDIT_LOG } from "./programs.ts";
@@ -30,9 +30,14 @@ interface AuditEvent {
   };
 }
 
-/** What our programs have asked of a cluster's API server since the cluster came up, each distinct request once. */
-export async function requestsTo(cluster: Cluster): Promise<AuditedRequest[]> {
-  const lines = (await readFile(join(cluster.plan.directory, AUDIT_LOG), "utf8")).split("\n");
+const recordOf = (cluster: Cluster): string => join(cluster.plan.directory, AUDIT_LOG);
+
+/** How far the record goes now, for `requestsTo`. */
+export const endOfRecord = async (cluster: Cluster): Promise<number> => (await stat(recordOf(cluster))).size;
+
+/** What our programs have asked of a cluster's API server, each distinct request once; since then, or since ever. */
+export async function requestsTo(cluster: Cluster, since = 0): Promise<AuditedRequest[]> {
+  const lines = (await readFile(recordOf(cluster))).subarray(since).toString("utf8").split("\n");
   // The last line may be half written.
   const events = lines.slice(0, -1).map((line) => JSON.parse(line) as AuditEvent);
   const requests = events.flatMap((event) => requestOf(event) ?? []);

@@ -1,8 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { VERSION } from "../../common/runtime/version.ts";
+import { temporaryFolder } from "../harness/folder.ts";
+import { Helm } from "../harness/helm.ts";
 import { eventually } from "../harness/wait.ts";
+import { ensureTools } from "../tools/build.ts";
 import type { Cluster } from "./cluster.ts";
+import { REFERENCES } from "./images/foreign.ts";
 import { installIstio } from "./istio.ts";
 import { istiodPods, type Pod } from "./judge.ts";
 
@@ -11,13 +15,37 @@ export type Patch = "istiod-patch.yaml" | "istiod-patch-native.yaml";
 
 /** Patches istiod by kubectl, as README.md there says, and waits for nothing. */
 export async function patchIstiod(cluster: Cluster, file: Patch = "istiod-patch.yaml"): Promise<void> {
-  const args = ["patch", "deployment", "istiod", "--namespace", "istio-system", "--patch-file", "/dev/stdin"];
-  await cluster.kubectl(args, { stdin: await shipped(file) });
+  // Not by /dev/stdin as people do: a test's pipe is a socket, which cannot be opened by name.
+  const args = ["patch", "deployment", "istiod", "--namespace", "istio-system", "--patch", await shipped(file)];
+  await cluster.kubectl(args);
 }
 
+/** The same by istioctl. */
+export type Operator = "istio-operator.yaml" | "istio-operator-native.yaml";
+
 /** Runs `istioctl install` with our operator file. Resolves when istiod is ready, so only where it can become so. */
-export async function installIstioWithAgent(cluster: Cluster): Promise<void> {
-  await installIstio(cluster, await shipped("istio-operator.yaml"));
+export async function installIstioWithAgent(cluster: Cluster, file: Operator = "istio-operator.yaml"): Promise<void> {
+  await installIstio(cluster, await shipped(file));
+}
+
+/** As ISTIO_FLAGS, for the chart. */
+const CHART_FLAGS: readonly string[] = [
+  `image=${REFERENCES.pilot}`,
+  "global.hub=docker.io/istio",
+  `global.tag=${REFERENCES.pilot.split(":")[1] ?? ""}`,
+  "telemetry.enabled=false",
+  "env.PILOT_ENABLE_METADATA_EXCHANGE=false",
+  "env.PILOT_ENABLE_ALPN_FILTER=false",
+].flatMap((setting) => ["--set", setting]);
+
+/** Applies what Istio's own chart makes of our values, on what is there already; waits for nothing. */
+export async function applyIstiodChart(cluster: Cluster): Promise<void> {
+  const tools = await ensureTools(["helm", "istio-files"]);
+  const chart = join(tools["istio-files"], "manifests/charts/istio-control/istio-discovery");
+  await using folder = await temporaryFolder();
+  const helm = new Helm(tools.helm, folder);
+  const args = ["template", "istiod", chart, "--namespace", "istio-system", ...CHART_FLAGS];
+  await cluster.apply(await helm.run(args, await shipped("istiod-values.yaml")));
 }
 
 /** A file of `deploy/istio` for the images built here, whose istiod-agent logs at level debug. */

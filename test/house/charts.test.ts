@@ -13,14 +13,12 @@ const PROGRAMS: Readonly<Record<string, Options>> = {
 };
 /** Every program has these, see docs/programs.md. */
 const COMMON_FLAGS = ["--log-level"];
-/** Being built. */
-const COMING = ["--disable-relay-ca"];
 
 for (const [chart, options] of Object.entries(PROGRAMS)) {
   test(`charts - ${chart} passes only settings that the program has`, async () => {
     const template = await read(`deploy/charts/${chart}/templates/deployment.yaml`);
     const passed = [...template.matchAll(/^ +- (--[a-z-]+)(?:=|$)/gm)].map(([, flag = ""]) => flag);
-    const flags = new Set([...Object.values(options).map(flagOf), ...COMMON_FLAGS, ...COMING]);
+    const flags = new Set([...Object.values(options).map(flagOf), ...COMMON_FLAGS]);
     assert.ok(passed.includes("--kubernetes-in-cluster"));
     assert.deepEqual(
       passed.filter((flag) => !flags.has(flag)),
@@ -28,7 +26,7 @@ for (const [chart, options] of Object.entries(PROGRAMS)) {
     );
     const variables = [...template.matchAll(/^ +- name: ([A-Z_]+)$/gm)].map(([, name = ""]) => name);
     assert.ok(variables.includes("POD_NAMESPACE") && variables.includes("POD_NAME"));
-    const known = new Set([...Object.values(options).map(envOf), ...COMING]);
+    const known = new Set(Object.values(options).map(envOf));
     assert.deepEqual(
       variables.filter((name) => !known.has(name)),
       [],
