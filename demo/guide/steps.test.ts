@@ -18,7 +18,7 @@ test("guide steps - a block is a step with what the comment before it says", () 
     "kind: Mesh",
     "",
     FENCE,
-    `${FENCE}yaml`,
+    `${FENCE}sh no-test`,
     "shown only",
     FENCE,
     "<!-- step: istiod tab=kind -->",

@@ -20,7 +20,7 @@ export interface Step {
 }
 
 const MARK = /^(?<indent> *)<!-- step: (?<name>[a-z0-9-]+)(?<rest>(?: [a-z]+(?:=[^ ]+)?)*) -->$/;
-const FENCE = /^(?<indent> *)(?<fence>`{3,})(?<language>[a-z]*)$/;
+const FENCE = /^(?<indent> *)(?<fence>`{3,})(?<language>[a-z]*)(?: .*)?$/;
 const KEYS: readonly string[] = ["given", "file", "tab", "output"];
 
 /** True for a line that is for the walk alone. */

@@ -2,11 +2,19 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { readConfig } from "../../common/runtime/config.ts";
+import { guideOptions } from "../../demo/guide/config.ts";
+import { findGround } from "../../demo/guide/ground.ts";
 import { planWalk } from "../../demo/guide/plan.ts";
+import { runShell } from "../../demo/guide/shell.ts";
+import { parseSteps } from "../../demo/guide/steps.ts";
 import { readSteps } from "../../demo/guide/walk.ts";
+import { prepareWorkplace } from "../../demo/guide/workplace.ts";
 import { runCommand } from "../harness/command.ts";
 import { temporaryFolder } from "../harness/folder.ts";
+import { freePort } from "../harness/ports.ts";
 import { eventually } from "../harness/wait.ts";
+import { ensureTools } from "../tools/build.ts";
 import { forgetVault } from "./guide-vault.ts";
 import { handedOutRoot, identityOf, verify } from "./judge.ts";
 import { pairOf, removeMesh } from "./mesh.ts";
@@ -53,5 +61,49 @@ test(
         { timeoutMs: 240_000, intervalMs: 2000 },
       );
     }
+  },
+);
+
+test(
+  "debugging - grpcurl lists, describes and calls what is served on 9900 and 9977, as docs/debugging.md prints it",
+  { skip: clusters.skip, timeout: 120_000 },
+  async () => {
+    await using folder = await temporaryFolder();
+    const ground = await findGround(
+      readConfig(guideOptions, { flags: { fleet: clusters.fleet().plan.name }, env: {} }),
+    );
+    const { grpcurl } = await ensureTools(["grpcurl"]);
+    const programs = { ...ground.programs, grpcurl };
+    const place = await prepareWorkplace(folder.file("work"), { ...ground, programs }, true);
+    const run = async (name: string, port: number): Promise<string> => {
+      const { text } = recipes.find((step) => step.name === name) ?? { text: "false" };
+      // The printed port may be in use here.
+      const placed = text
+        .replaceAll(`localhost:${port}`, `localhost:${free}`)
+        .replace(`${port}:${port}`, `${free}:${port}`);
+      const here = placed.replaceAll(`/dev/tcp/localhost/${port}`, `/dev/tcp/localhost/${free}`);
+      const lines: string[] = [];
+      const onLine = (line: string): void => void lines.push(line);
+      const { code, stdout } = await runShell(
+        place,
+        { text: here, timeoutMs: 60_000, onLine },
+        new AbortController().signal,
+      );
+      assert.equal(code, 0, lines.join("\n"));
+      return stdout;
+    };
+    const path = "docs/debugging.md";
+    const recipes = parseSteps(await readFile(join(import.meta.dirname, "../..", path), "utf8"), path);
+    const free = await freePort();
+    const server = await run("grpcurl-server", 9900);
+    assert.match(
+      server,
+      /^admin\.v1\.AdminService$[^]*rpc WatchStatus[^]*"cluster": "cluster-2"[^]*"connected": true/m,
+    );
+    const agent = await run("grpcurl-agent", 9977);
+    assert.match(
+      agent,
+      /^istiod\.v1\.IstiodService$[^]*rpc GetOrder[^]*"server": "http:\/\/vault\.vault:8200"[^]*"podName"/m,
+    );
   },
 );
