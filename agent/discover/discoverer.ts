@@ -43,7 +43,6 @@ export class Discoverer {
   readonly #services: Collection<Reading<GatewayService>>;
   readonly #nodes: Collection<ClusterNode>;
   readonly #meshConfigs: MeshConfigs;
-  readonly #dirty = new Latest<number>(0);
 
   constructor(options: DiscovererOptions) {
     this.#options = options;
@@ -59,16 +58,7 @@ export class Discoverer {
   /** Watches until `signal` is aborted. Every fault is waited out; what was found stays meanwhile. */
   async run(signal: AbortSignal): Promise<void> {
     const collections = [this.#deployments, this.#services, this.#nodes];
-    const cells = collections.flatMap(({ changes, fault }): Latest<unknown>[] => [changes, fault]);
-    const touch =
-      (cell: Latest<unknown>): Task =>
-      async (stop) => {
-        for await (const _ of cell.watch(stop)) this.#dirty.set((this.#dirty.value ?? 0) + 1);
-      };
-    const follow: [string, Task][] = [
-      ...collections.map((each, index): [string, Task] => [`collection ${index}`, (stop) => each.run(stop)]),
-      ...[...cells, this.#meshConfigs.changes].map((cell, index): [string, Task] => [`change ${index}`, touch(cell)]),
-    ];
+    const follow = collections.map((each, index): [string, Task] => [`collection ${index}`, (stop) => each.run(stop)]);
     await runTasks(signal, {
       ...Object.fromEntries(follow),
       istiods: (stop) => this.#followIstiods(stop),
@@ -84,7 +74,9 @@ export class Discoverer {
   }
 
   async #report(signal: AbortSignal): Promise<void> {
-    for await (const _ of this.#dirty.watch(signal)) {
+    const collections = [this.#deployments, this.#services, this.#nodes];
+    const cells = collections.flatMap(({ changes, fault }): Latest<unknown>[] => [changes, fault]);
+    for await (const _ of Latest.changes([...cells, this.#meshConfigs.changes], signal)) {
       await this.#options.clock.sleep(QUIET_MS, signal).catch(() => undefined);
       if (!signal.aborted) this.#publish();
     }

@@ -1,5 +1,6 @@
 import type { KubeClient } from "../../common/kube/client.ts";
-import { describePlace, type KubeObject, resourcePath, type ResourceType } from "../../common/kube/resource-type.ts";
+import { readObject } from "../../common/kube/objects.ts";
+import type { KubeObject, ResourceType } from "../../common/kube/resource-type.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { Latest } from "../../common/runtime/latest.ts";
 import type { Istiod } from "./istiod-deployment.ts";
@@ -62,18 +63,11 @@ export class IstiodDirectory {
   }
 
   /** undefined for an object that is not there. */
-  async #read(
-    type: ResourceType,
-    { namespace, name }: Pick<PodRef, "namespace" | "name">,
-    signal: AbortSignal,
-  ): Promise<KubeObject | undefined> {
-    const place = { namespace, name };
-    const request = { what: `read ${describePlace(type, place)}`, method: "GET", path: resourcePath(type, place) };
+  async #read(type: ResourceType, { namespace, name }: Omit<PodRef, "uid">, signal: AbortSignal) {
     try {
-      return (await this.#options.client.call({ ...request, method: "GET" }, signal)) as KubeObject;
+      return await readObject(this.#options.client, type, { namespace, name }, signal);
     } catch (thrown) {
       const error = MeshError.from(thrown);
-      if (error.code === "not_found") return undefined;
       if (error.code !== "permission_denied" && error.code !== "unauthenticated") throw error;
       // It is the agent that lacks a right, not the pod that asks.
       const hint = error.hint === undefined ? {} : { hint: error.hint };

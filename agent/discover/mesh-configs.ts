@@ -80,14 +80,11 @@ export class MeshConfigs {
       read: readMeshConfig,
     });
     const stop = new AbortController();
-    const touch = async (cell: Latest<unknown>, until: AbortSignal): Promise<void> => {
-      for await (const _ of cell.watch(until)) this.#touch();
-    };
-    // Failures end with the abort: a reflector waits out its own.
     const running = runTasks(AbortSignal.any([signal, stop.signal]), {
       collection: (until) => collection.run(until),
-      changes: (until) => touch(collection.changes, until),
-      faults: (until) => touch(collection.fault, until),
+      changes: async (until) => {
+        for await (const _ of Latest.changes([collection.changes, collection.fault], until)) this.#touch();
+      },
     });
     this.#followed.set(key, { collection, stop, running });
   }

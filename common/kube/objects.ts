@@ -9,7 +9,7 @@ export interface ObjectName extends ObjectPlace {
 
 /** The object as it is stored now, or undefined where there is none. Throws what `KubeClient.call` throws. */
 export async function readObject(
-  client: KubeClient,
+  client: Pick<KubeClient, "call">,
   type: ResourceType,
   place: ObjectName,
   signal: AbortSignal,
