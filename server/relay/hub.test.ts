@@ -34,11 +34,17 @@ const resource = (name: string, org: string): WireResource => {
 const setOf = (...resources: WireResource[]): Map<string, WireResource> =>
   new Map(resources.map((each) => [keyOf(each.name), each]));
 
-function setUp({ ready = true, hellosPerSecond = 100, revoked = new Set<string>() } = {}) {
+function setUp({
+  ready = true,
+  hellosPerSecond = 100,
+  revoked = new Set<string>(),
+  nextEpoch = undefined as (() => Promise<bigint>) | undefined,
+} = {}) {
   const clock = new ManualClock(1_000_000);
   const intents = new IntentBook();
   const statuses = new StatusBook();
   let epoch = 0n;
+  const sessions = new LocalSessions({ next: nextEpoch ?? (async () => ++epoch) });
   const hub = new Hub({
     clock,
     log: silentLog,
@@ -46,12 +52,12 @@ function setUp({ ready = true, hellosPerSecond = 100, revoked = new Set<string>(
     statuses,
     notReady: () => (ready ? [] : ["the sources have not been read yet"]),
     isServed: (cluster) => !revoked.has(cluster),
-    sessions: new LocalSessions({ next: async () => ++epoch }),
+    sessions,
     onSessionChange: () => undefined,
     heartbeatMs: 20_000,
     hellosPerSecond,
   });
-  return { hub, clock, intents, statuses };
+  return { hub, clock, intents, statuses, sessions };
 }
 
 /** An agent without a network: what it sends is pulled by the hub, what it gets is kept. */
@@ -327,4 +333,33 @@ test("hub - a session ends with the life of its certificate", async () => {
   assert.equal((await agent.ended)?.code, "unauthenticated");
   stop.abort();
   await running;
+});
+
+test("hub - a session ends when one with a greater epoch has begun at another replica, and at no other time", async () => {
+  const { hub, sessions } = setUp();
+  const agent = new Agent(hub, "cluster-1");
+  const welcome = await agent.next("welcome");
+  hub.outranked("cluster-1", welcome.value.epoch);
+  hub.outranked("cluster-2", 9n);
+  assert.deepEqual([hub.isConnected("cluster-1"), sessions.isConnected("cluster-1")], [true, true]);
+  hub.outranked("cluster-1", welcome.value.epoch + 1n);
+  assert.equal((await agent.ended)?.code, "canceled");
+  assert.deepEqual([hub.isConnected("cluster-1"), sessions.isConnected("cluster-1")], [false, false]);
+});
+
+test("hub - of two sessions that begin at once the greater epoch stays, whichever is recorded first", async () => {
+  const [first, second] = [Promise.withResolvers<bigint>(), Promise.withResolvers<bigint>()];
+  const epochs = [first.promise, second.promise];
+  const { hub, sessions } = setUp({ nextEpoch: () => epochs.shift() ?? Promise.reject(new Error("one too many")) });
+  const slow = new Agent(hub, "cluster-1");
+  const fast = new Agent(hub, "cluster-1");
+  second.resolve(8n);
+  await fast.next("welcome");
+  first.resolve(7n);
+  assert.equal((await slow.ended)?.code, "canceled");
+  assert.equal(hub.session("cluster-1")?.epoch, 8n);
+  assert.equal(sessions.get("cluster-1")?.epoch, 8n);
+  fast.leave();
+  await fast.ended;
+  assert.equal(hub.isConnected("cluster-1"), false);
 });

@@ -54,10 +54,22 @@ export class ClusterObjects {
     return this.#seen.newest(key, this.#heard.get(key)) as KubernetesCluster | undefined;
   }
 
+  /** In no order. */
+  *values(): Iterable<KubernetesCluster> {
+    for (const { metadata } of this.#heard.values()) {
+      const cluster = this.get(metadata.name);
+      if (cluster) yield cluster;
+    }
+    for (const { metadata } of this.#seen.values()) {
+      const isHeard = this.#heard.has(this.#keyOf(metadata.name));
+      const cluster = isHeard ? undefined : this.get(metadata.name);
+      if (cluster) yield cluster;
+    }
+  }
+
   /** In order of name. */
   list(): KubernetesCluster[] {
-    const names = new Set([...this.#heard.values(), ...this.#seen.values()].map(({ metadata }) => metadata.name));
-    return [...names].sort().flatMap((name) => this.get(name) ?? []);
+    return [...this.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   }
 
   /** Calls `listener` with the name after each change. Returns what takes it off. */

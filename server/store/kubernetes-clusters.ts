@@ -32,8 +32,9 @@ export class KubernetesClusters implements ClusterStore {
   }
 
   async findByToken(id: string): Promise<ClusterRecord | undefined> {
-    const found = this.list().find(({ token }) => token?.id === id);
-    if (found) return found;
+    for (const cluster of this.#objects.values()) {
+      if (cluster.status?.identity?.token?.id === id) return recordOf(cluster);
+    }
     const { clock, stop } = this.#context;
     const heard = Promise.withResolvers<ClusterRecord | undefined>();
     const over = new AbortController();

@@ -101,7 +101,7 @@ export class KubernetesSessions implements SessionStore {
     const { objects, replicas } = this.#deps;
     const forgetObjects = objects.onChange(listener);
     const forgetReplicas = replicas.onChange((replica) => {
-      for (const cluster of objects.list())
+      for (const cluster of objects.values())
         if (sessionOf(cluster)?.replica === replica) listener(cluster.metadata.name);
     });
     return () => {

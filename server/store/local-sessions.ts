@@ -16,7 +16,11 @@ export class LocalSessions implements SessionStore {
 
   async begin(session: NewSession): Promise<bigint> {
     const epoch = await this.#epochs.next();
-    this.#set({ ...session, epoch, replica: this.replica, connected: true, clockOffsetMs: 0 });
+    const known = this.#sessions.get(session.cluster);
+    // Two that begin at once may be recorded in either order.
+    if (!known || known.epoch < epoch) {
+      this.#set({ ...session, epoch, replica: this.replica, connected: true, clockOffsetMs: 0 });
+    }
     return epoch;
   }
 
