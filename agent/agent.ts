@@ -45,7 +45,8 @@ export async function runAgent(config: AgentConfig, { log, signal }: ProgramCont
   }
 }
 
-function runIstiods(
+/** Serves istiods once it is known what is held: an istiod must not hear that there is no order where there is one. */
+async function runIstiods(
   { book, home, status }: AgentParts,
   { config, clock, log }: Surroundings,
   { signal, onListening }: { signal: AbortSignal; onListening: () => void },
@@ -54,7 +55,8 @@ function runIstiods(
   const { reviewer, admission, claim, publishCa: publish } = home;
   const serving = { publish, namespace, extraNames };
   const options = { listen, book, list: status.list, reviewer, admission, claim, serving, clock, log };
-  return runIstiodServer(options, signal, onListening);
+  await home.intent.certificates.until(() => true, signal);
+  await runIstiodServer(options, signal, onListening);
 }
 
 /** Reading only, on loopback, for whoever is on the machine. */

@@ -55,7 +55,7 @@ export class Leader {
       await runTasks(signal, {
         relay: (stop) => runRelay(parts, stop),
         release: (stop) => this.#releaseUnused(parts.intent, stop),
-        intent: (stop) => this.#options.home.intent.guard((until) => parts.intent.restore(until), stop),
+        intent: (stop) => this.#options.home.intent.guard((letGo, until) => parts.intent.restore(letGo, until), stop),
       });
     } finally {
       this.parts.set(null);
@@ -74,7 +74,10 @@ export class Leader {
       const dial = (credentials: AgentCredentials): Dialer => dialServer(config, credentials);
       return { identity, intent, relay: new RelayClient({ ...common, identity, intent, report, dial }) };
     };
-    return retry(open, { ...OPEN_RETRY, clock, random, signal, onRetry });
+    const { patient } = home.identity;
+    return retry(() => (patient ? open().catch(asRetriable) : open()), {
+      ...{ ...OPEN_RETRY, clock, random, signal, onRetry },
+    });
   }
 
   /** Lets go of what was removed on purpose once no pod, linked or remembered, uses it. */
@@ -93,6 +96,12 @@ export class Leader {
       }
     }
   }
+}
+
+/** What is missing in the API server, a right for example, may come; istiods are served meanwhile. */
+function asRetriable(thrown: unknown): never {
+  const { code, message, hint } = MeshError.from(thrown);
+  throw new MeshError(code, message, { cause: thrown, retriable: true, ...(hint && { hint }) });
 }
 
 /** Holds the session with the management server, once there is an identity to show. */

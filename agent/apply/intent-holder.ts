@@ -4,6 +4,7 @@ import { MeshError } from "../../common/runtime/errors.ts";
 import type { Latest } from "../../common/runtime/latest.ts";
 import { ISSUED_CERTIFICATE, keyOf, type WireResource } from "../../common/session/resource-set.ts";
 import type { HeldCertificate } from "../certs/orders.ts";
+import { validateCertificate } from "./validate.ts";
 import { applyPush, heldDigest, releaseUnused, type Held } from "./apply-machine.ts";
 
 /** Why a resource could not be stored, by key; there the version before it stands. */
@@ -18,8 +19,11 @@ export interface IntentStore {
   /** Stores what differs. Resolves with what it could not store; throws when it is not known what is stored. */
   save(held: Held, signal: AbortSignal): Promise<StoreRefusals>;
   /** Calls `restore` whenever somebody else changed what was saved, until `signal` is aborted. */
-  guard(restore: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void>;
+  guard(restore: Restore, signal: AbortSignal): Promise<void>;
 }
+
+/** Stores once more what is held, without the detached ones of these keys: somebody let them go. */
+export type Restore = (letGo: ReadonlySet<string>, signal: AbortSignal) => Promise<void>;
 
 /** Holds the intent of the cluster, at the one replica that may change it: stores each change before it is acknowledged. */
 export class IntentHolder {
@@ -66,9 +70,13 @@ export class IntentHolder {
     });
   }
 
-  /** Stores what is held once more, where somebody else changed what is stored. */
-  async restore(signal: AbortSignal): Promise<void> {
-    await this.#exclusive(() => this.#save(this.#held, signal));
+  /** Stores what is held once more, where somebody else changed what is stored; see `Restore`. */
+  async restore(letGo: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    await this.#exclusive(() => {
+      const { managed, detached } = this.#held;
+      const kept = new Map([...detached].filter(([key]) => !letGo.has(key)));
+      return this.#save({ managed, detached: kept }, signal);
+    });
   }
 
   async #save(next: Held, signal: AbortSignal): Promise<StoreRefusals> {
@@ -116,24 +124,4 @@ export function certificatesOf({ managed, detached }: Held): HeldCertificate[] {
 
 function toHeld({ content, version }: WireResource, detached: boolean): HeldCertificate {
   return { certificate: IssuedCertificate.decode(content), version: Buffer.from(version, "hex"), detached };
-}
-
-/** Refuses what could not be obeyed, with the reason: the version before it then stays in force. */
-export function validateCertificate({ name, content }: WireResource): void {
-  let certificate: IssuedCertificate;
-  try {
-    certificate = IssuedCertificate.decode(content);
-  } catch (cause) {
-    throw new MeshError("resource_invalid", `${name.namespace}/${name.name}: content cannot be decoded`, { cause });
-  }
-  const label = `${name.namespace}/${name.name}`;
-  const refuse = (reason: string): never => {
-    throw new MeshError("resource_invalid", `${label}: ${reason}`);
-  };
-  if (!name.name || !certificate.name || keyOf(certificate.name) !== keyOf(name))
-    refuse("content names another resource");
-  if (!certificate.installation?.namespace) refuse("installation.namespace is missing");
-  if (certificate.hosts.length === 0) refuse("hosts is empty");
-  if (certificate.certificateAuthority?.$case !== "vault")
-    refuse("this agent knows vault as certificate authority only");
 }

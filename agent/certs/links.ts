@@ -26,6 +26,8 @@ export interface BookEntry {
   /** The certificate whose order the pod has; undefined for a pod without one. */
   readonly held: HeldCertificate | undefined;
   readonly status: ReplicaStatus;
+  /** The stream that is open now; another object for each stream. */
+  readonly link: object | undefined;
 }
 
 interface Replica {
@@ -96,10 +98,10 @@ export class LinkBook {
 
   /** Every pod that is known here, with what it told last. */
   entries(): readonly BookEntry[] {
-    return [...this.#replicas.values()].map(({ pod, status }) => {
+    return [...this.#replicas.values()].map(({ pod, status, link }) => {
       const assignment = this.assignment(pod);
-      if (assignment.kind === "none") return { held: undefined, status };
-      return { held: assignment.held, status: judgeByOrder(status, assignment.order.version) };
+      if (assignment.kind === "none") return { held: undefined, status, link };
+      return { held: assignment.held, status: judgeByOrder(status, assignment.order.version), link };
     });
   }
 

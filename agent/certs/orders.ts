@@ -38,20 +38,21 @@ export type Assignment =
   | { readonly kind: "none"; readonly reason: string };
 
 /** Finds the one certificate of a pod by namespace, deployment (as prefix of the pod's name) and service account. */
-export function assignOrder(
-  held: readonly HeldCertificate[],
-  pod: PodIdentity,
-  { cluster, vault }: OrderContext,
-): Assignment {
-  if (held.length === 0) return none(`no VirtualMesh names a mesh of cluster ${cluster} yet`);
+export function assignOrder(held: readonly HeldCertificate[], pod: PodIdentity, context: OrderContext): Assignment {
+  if (held.length === 0) return none(`no VirtualMesh names a mesh of cluster ${context.cluster} yet`);
   const ofPod = mostSpecific(held.filter(({ certificate }) => ownsPod(certificate, pod)));
   const [match, ...others] = ofPod.filter(({ certificate }) => acceptsAccount(certificate, pod));
   if (!match) return none(whyUnmatched(ofPod, pod));
   if (others.length > 0)
     return none(`pod ${pod.podName} is claimed by ${[match, ...others].map(nameOf).join(" and ")}`);
   if (!match.certificate.certificateAuthority) return none(`${nameOf(match)} names no certificate authority to ask`);
-  const certificate = applyOverrides(match.certificate, vault);
-  return { kind: "order", held: match, order: { certificate, version: orderVersion(certificate), cluster } };
+  return { kind: "order", held: match, order: orderOf(match.certificate, context) };
+}
+
+/** The order for a certificate: with the cluster's own Vault, where it has one. */
+export function orderOf(wanted: IssuedCertificate, { cluster, vault }: OrderContext): Order {
+  const certificate = applyOverrides(wanted, vault);
+  return { certificate, version: orderVersion(certificate), cluster };
 }
 
 /** SHA-256 of the encoded certificate: two orders with the same version ask for the same. */
@@ -63,7 +64,9 @@ const none = (reason: string): Assignment => ({ kind: "none", reason });
 
 function ownsPod({ installation }: IssuedCertificate, pod: PodIdentity): boolean {
   if (!installation || installation.namespace !== pod.podNamespace) return false;
-  return installation.deployment === "" || pod.podName.startsWith(`${installation.deployment}-`);
+  if (installation.deployment === "") return true;
+  if (pod.deployment !== undefined) return pod.deployment === installation.deployment;
+  return pod.podName.startsWith(`${installation.deployment}-`);
 }
 
 /** Of "istiod" and "istiod-canary" the longer one owns istiod-canary's pods. */

@@ -18,7 +18,7 @@ function admission(given: Partial<PodAdmissionOptions> = {}) {
   return admitPods({
     accounts: ["istio-system/istiod"],
     namespace: "gloo-mesh",
-    checkOwner: () => Promise.resolve(),
+    findIstiod: () => Promise.resolve({ name: "istiod-canary" }),
     reviewAccess: () => Promise.resolve(true),
     ...given,
   });
@@ -30,7 +30,7 @@ test("pod admission - asks for the right to link as the user of the token", asyn
     asked.push(user, question);
     return Promise.resolve(true);
   };
-  assert.equal(await admission({ reviewAccess }).admit(POD), POD);
+  assert.deepEqual(await admission({ reviewAccess }).admit(POD), { ...POD, deployment: "istiod-canary" });
   const group = "certificates.mesh.gloo.solo.io";
   assert.deepEqual(asked, [USER, { verb: "link", group, resource: "issuedcertificates", namespace: "gloo-mesh" }]);
 });
@@ -41,8 +41,8 @@ test("pod admission - refuses another account, another's pod, and an account wit
     ...denied,
     message: /istio-system\/istiod is not/,
   });
-  const checkOwner = () => Promise.reject(new MeshError("permission_denied", "pod is of Job x"));
-  await assert.rejects(admission({ checkOwner }).admit(POD), { ...denied, message: "pod is of Job x" });
+  const findIstiod = () => Promise.reject(new MeshError("permission_denied", "pod is of Job x"));
+  await assert.rejects(admission({ findIstiod }).admit(POD), { ...denied, message: "pod is of Job x" });
   const reviewAccess = () => Promise.resolve(false);
   await assert.rejects(admission({ reviewAccess }).admit(POD), {
     ...denied,

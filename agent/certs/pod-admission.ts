@@ -3,14 +3,14 @@ import { MeshError } from "../../common/runtime/errors.ts";
 import { type Admission, admitAccounts, type AllowedAccounts } from "./admission.ts";
 import type { PodIdentity } from "./token-reviewer.ts";
 
-/** Says whose pod a pod is: resolves for one of a discovered istiod, and throws as `Admission.admit` does for others. */
-export type CheckOwner = (pod: PodIdentity, signal: AbortSignal) => Promise<unknown>;
+/** Says which istiod a pod is of; throws as `Admission.admit` does for a pod of anything else. */
+export type FindIstiod = (pod: PodIdentity, signal: AbortSignal) => Promise<{ readonly name: string }>;
 
 export interface PodAdmissionOptions {
   readonly accounts: AllowedAccounts;
   /** Namespace of the IssuedCertificates. */
   readonly namespace: string;
-  readonly checkOwner: CheckOwner;
+  readonly findIstiod: FindIstiod;
   readonly reviewAccess: ReviewAccess;
 }
 
@@ -20,7 +20,7 @@ const TIMEOUT_MS = 20_000;
  * In a cluster: lets pods in that run as one of the accounts, belong to a discovered istiod's Deployment, and whose
  * account was given the verb `link` on IssuedCertificates, which lets nobody write.
  */
-export function admitPods({ accounts, namespace, checkOwner, reviewAccess }: PodAdmissionOptions): Admission {
+export function admitPods({ accounts, namespace, findIstiod, reviewAccess }: PodAdmissionOptions): Admission {
   const byAccount = admitAccounts(accounts);
   const question: AccessQuestion = {
     verb: "link",
@@ -32,9 +32,9 @@ export function admitPods({ accounts, namespace, checkOwner, reviewAccess }: Pod
     admit: async (pod) => {
       const signal = AbortSignal.timeout(TIMEOUT_MS);
       await byAccount.admit(pod);
-      await checkOwner(pod, signal);
+      const { name: deployment } = await findIstiod(pod, signal);
       const { user, podNamespace, serviceAccount } = pod;
-      if (user && (await reviewAccess(user, question, signal))) return pod;
+      if (user && (await reviewAccess(user, question, signal))) return { ...pod, deployment };
       const account = `${podNamespace}/${serviceAccount}`;
       throw new MeshError(
         "permission_denied",

@@ -22,15 +22,18 @@ export async function publishCa(
   signal: AbortSignal,
 ): Promise<void> {
   const metadata = { namespace, name: PUBLISHED_CA };
-  const fields = { data: { [`${replica}${SUFFIX}`]: caPem } };
+  const fields = { data: { [caKeyOf(replica)]: caPem } };
   const fieldManager = `enterprise-agent-${replica}`.slice(0, 128);
   await apply(client, { type: CONFIG_MAPS, metadata, fields, fieldManager, force: true }, signal);
 }
 
+/** Key of a replica's certificates. */
+export const caKeyOf = (replica: string): string => `${replica}${SUFFIX}`;
+
 /** Keys of replicas that are no more. Keys of another form are somebody else's. */
-export function staleKeys(configMap: KubeObject, replicas: ReadonlySet<string>): string[] {
+export function staleKeys(configMap: KubeObject, isGone: (replica: string) => boolean): string[] {
   const { data = {} } = configMap as { readonly data?: Readonly<Record<string, string>> };
-  return Object.keys(data).filter((key) => key.endsWith(SUFFIX) && !replicas.has(key.slice(0, -SUFFIX.length)));
+  return Object.keys(data).filter((key) => key.endsWith(SUFFIX) && isGone(key.slice(0, -SUFFIX.length)));
 }
 
 /** Takes the keys of replicas away that are no more. */

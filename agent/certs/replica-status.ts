@@ -76,12 +76,17 @@ const ORDER: readonly CertificateState[] = [
 ];
 
 /**
- * The least advanced state; PENDING for no replica. Pods that are linked speak for the certificate: one that went away
- * counts only while none is, because a pod that was replaced never says goodbye.
+ * Pods that are linked speak for the certificate: one that went away counts only while none is, because a pod that was
+ * replaced never says goodbye.
  */
-export function leastAdvanced(replicas: readonly ReplicaStatus[]): CertificateState {
+export function speakingOf(replicas: readonly ReplicaStatus[]): readonly ReplicaStatus[] {
   const connected = replicas.filter((replica) => replica.connected);
-  const speaking = connected.length > 0 ? connected : replicas;
+  return connected.length > 0 ? connected : replicas;
+}
+
+/** The least advanced state of the pods that speak; PENDING for no pod. */
+export function leastAdvanced(replicas: readonly ReplicaStatus[]): CertificateState {
+  const speaking = speakingOf(replicas);
   if (speaking.length === 0) return CertificateState.CERTIFICATE_STATE_PENDING;
   return ORDER.find((state) => speaking.some((replica) => replica.state === state)) ?? ORDER[0] ?? 0;
 }

@@ -10,6 +10,8 @@ export interface PodIdentity {
   readonly serviceAccount: string;
   /** When the token ends, in milliseconds since the epoch. */
   readonly expiresAtMs: number;
+  /** The Deployment that it is of, where that was found out. */
+  readonly deployment?: string;
   /** What the API server calls the caller, where it was asked: a question for rights repeats it. */
   readonly user?: ReviewedUser;
 }

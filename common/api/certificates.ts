@@ -78,7 +78,7 @@ export interface IssuedCertificateResourceStatus {
   readonly appliedGlooMeshCa?: { readonly signingCertificateSecret?: ObjectRef };
   readonly appliedAgentCa?: IntermediateCertificateAuthority;
   readonly observedRotationState?: RotationState;
-  readonly replicas?: readonly IssuedCertificateReplica[];
+  readonly replicas?: readonly IssuedCertificateEntry[];
   /** When the first of the intermediates in use ends, RFC 3339. */
   readonly notAfter?: string;
   readonly detached?: boolean;
@@ -107,6 +107,12 @@ export interface IssuedCertificateReplica {
   readonly directory?: string;
   /** Replica of the agent that holds or held the pod's stream. */
   readonly agent?: string;
+}
+
+/** The same as the replicas of the cluster's agent share it. */
+export interface IssuedCertificateEntry extends IssuedCertificateReplica {
+  /** Replica of the agent where the same pod asks to be linked; the one that holds the stream takes this away. */
+  readonly challengedBy?: string;
 }
 
 /** Asks the management server to sign; not used where the istiod-agent obtains its signature itself. */

@@ -194,6 +194,7 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
                   orderVersion: { type: "string" },
                   directory: { type: "string" },
                   agent: { type: "string" },
+                  challengedBy: { type: "string" },
                 },
               },
             },

@@ -27,7 +27,7 @@ export async function readObject(
 export interface Writing {
   readonly type: ResourceType;
   /** Whole, but for `apiVersion` and `kind`, which `type` names. */
-  readonly object: Pick<KubeObject, "metadata"> & Readonly<Record<string, unknown>>;
+  readonly object: KubeObject | (Pick<KubeObject, "metadata"> & Readonly<Record<string, unknown>>);
   readonly subresource?: "status";
   readonly fieldManager: string;
 }
