@@ -1,5 +1,6 @@
 import type { IssuedCertificate } from "../../common/api/certificates.ts";
 import { fromReplica } from "../../common/api/replica.ts";
+import type { EventRecorder } from "../../common/kube/events.ts";
 import type { KubeObject } from "../../common/kube/resource-type.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { Latest } from "../../common/runtime/latest.ts";
@@ -14,6 +15,7 @@ import type { CertificateObjects, KubernetesContext } from "../store/kubernetes-
 import type { Leadership } from "../store/leadership.ts";
 import type { PodWatch } from "../store/pod-watch.ts";
 import { replicaStatuses, type StatusView } from "./entries.ts";
+import { HappeningsSince } from "./happenings.ts";
 import { StatusWriter } from "./status-writer.ts";
 
 export interface SharedStatusOptions {
@@ -23,6 +25,7 @@ export interface SharedStatusOptions {
   readonly leadership: Leadership;
   readonly orders: OrderContext;
   readonly isReplicaGone: (replica: string) => boolean;
+  readonly events: EventRecorder;
 }
 
 /** What a pod told any replica of the agent last. */
@@ -55,11 +58,14 @@ export class SharedStatus implements ClusterStatus {
   }
 
   get tasks(): ClusterStatus["tasks"] {
+    const { events } = this.#options;
     return {
       status: (signal) =>
         runTasks(signal, {
           follow: (stop) => this.#follow(stop),
           write: (stop) => this.#writer.run(stop),
+          tell: (stop) => this.#tell(stop),
+          events: (stop) => events.run(stop),
         }),
     };
   }
@@ -75,6 +81,17 @@ export class SharedStatus implements ClusterStatus {
     for await (const objects of this.#options.objects.watch(signal)) {
       const ours = [...objects.values()].filter((object) => isOurs(object, this.#options.context.owner));
       this.statuses.set(ours.flatMap((object) => this.#statusOf(object as IssuedCertificate) ?? []));
+    }
+  }
+
+  /** Every replica looks, so that whoever leads next knows what has been told. */
+  async #tell(signal: AbortSignal): Promise<void> {
+    const { objects, context, leadership, events } = this.#options;
+    const since = new HappeningsSince();
+    for await (const now of objects.watch(signal)) {
+      const told = since.next(now).filter(({ object }) => isOurs(object, context.owner));
+      if (!leadership.leading.value) continue;
+      for (const { object: regarding, happening } of told) events.record({ regarding, ...happening });
     }
   }
 

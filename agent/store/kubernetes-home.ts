@@ -1,5 +1,6 @@
 import { accessReviews } from "../../common/kube/access-review.ts";
 import { KubeClient } from "../../common/kube/client.ts";
+import { EventRecorder } from "../../common/kube/events.ts";
 import { Reflector } from "../../common/kube/reflector.ts";
 import { kubeconfigOf, replicaNameOf } from "../../common/kube/settings.ts";
 import { tokenReviews } from "../../common/kube/token-review.ts";
@@ -15,7 +16,7 @@ import { recallFrom, SharedStatus } from "../status/cluster-status.ts";
 import { CaConfigMap } from "./ca-config-map.ts";
 import { ISSUED_CERTIFICATES } from "./certificate-object.ts";
 import type { AgentHome, HomeContext } from "./home.ts";
-import type { KubernetesContext } from "./kubernetes-context.ts";
+import { FIELD_MANAGER, type KubernetesContext } from "./kubernetes-context.ts";
 import { KubernetesIntentStore } from "./kubernetes-intent-store.ts";
 import { leaseLeadership } from "./kubernetes-leadership.ts";
 import { PodWatch } from "./pod-watch.ts";
@@ -38,6 +39,7 @@ export function openKubernetesHome(config: AgentConfig, { orders, discovery, ...
   const ca = new CaConfigMap({ context, leading: leadership.leading, isReplicaGone, replicas: pods.changes });
   const discoverer = new Discoverer({ ...common, client, agentNamespace: namespace });
   const directory = new IstiodDirectory({ client, istiods: discoverer.istiods });
+  const events = new EventRecorder({ ...common, client, program: FIELD_MANAGER, replica });
   const claims = new Claims({ context, objects, isReplicaGone });
   return {
     intent,
@@ -52,7 +54,7 @@ export function openKubernetesHome(config: AgentConfig, { orders, discovery, ...
     claim: (pod, signal) => claims.claim(pod, signal),
     recall: (podUid) => recallFrom(objects, podUid),
     publishCa: (caPem, signal) => ca.publish(caPem, signal),
-    openStatus: (book) => new SharedStatus({ context, objects, pods, leadership, orders, isReplicaGone }, book),
+    openStatus: (book) => new SharedStatus({ context, objects, pods, leadership, orders, isReplicaGone, events }, book),
     tasks: {
       certificates: (stop) => certificates.run(stop),
       "certificates in force": (stop) => intent.run(stop),

@@ -60,6 +60,7 @@ suite("real api server, agent", { skip: skipWithout([...API_SERVER_TOOLS, ...HEL
     );
     assert.equal(conditions.find(({ type }) => type === "Ready")?.status, "True");
     assert.equal(notAfter, entry?.notAfter);
+    await eventually("event", async () => (await kubectl("get", "events")).includes("CertificateIssued"));
     assert.match(await kubectl("get", "issuedcertificates"), new RegExp(`${CERTIFICATE} +FINISHED +True`));
   });
 });
