@@ -14,19 +14,23 @@ export function happenings(before: IssuedCertificate | undefined, after: IssuedC
 }
 
 function ofPod(before: IssuedCertificateEntry | undefined, after: IssuedCertificateEntry): Happening[] {
-  const { podName = after.podUid, serial, notAfter = "an unknown time", error } = after;
-  const told: Happening[] = [];
-  if (serial !== undefined && serial !== before?.serial) {
-    const reason = before?.serial === undefined ? "CertificateIssued" : "CertificateRenewed";
-    const note = `pod ${podName} has serial ${serial}, good until ${notAfter}`;
-    told.push({ type: "Normal", reason, action: "Issue", note });
-  }
-  const isSameFault = error?.code === before?.error?.code && error?.message === before?.error?.message;
-  if (error && !isSameFault) {
-    const note = `pod ${podName}: ${error.code ?? "internal"}: ${error.message ?? ""}`;
-    told.push({ type: "Warning", reason: "CertificateFailed", action: "Issue", note });
-  }
-  return told;
+  return [...ofSerial(before, after), ...ofFault(before, after)];
+}
+
+function ofSerial(before: IssuedCertificateEntry | undefined, after: IssuedCertificateEntry): Happening[] {
+  const { podName = after.podUid, serial, notAfter = "an unknown time" } = after;
+  if (serial === undefined || serial === before?.serial) return [];
+  const reason = before?.serial === undefined ? "CertificateIssued" : "CertificateRenewed";
+  const note = `pod ${podName} has serial ${serial}, good until ${notAfter}`;
+  return [{ type: "Normal", reason, action: "Issue", note }];
+}
+
+function ofFault(before: IssuedCertificateEntry | undefined, after: IssuedCertificateEntry): Happening[] {
+  const { podName = after.podUid, error } = after;
+  const isSame = error?.code === before?.error?.code && error?.message === before?.error?.message;
+  if (!error || isSame) return [];
+  const note = `pod ${podName}: ${error.code ?? "internal"}: ${error.message ?? ""}`;
+  return [{ type: "Warning", reason: "CertificateFailed", action: "Issue", note }];
 }
 
 function ofIntent(before: IssuedCertificate | undefined, after: IssuedCertificate): Happening[] {
