@@ -8,8 +8,8 @@ import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { runCommand } from "../harness/command.ts";
 import { eventually } from "../harness/wait.ts";
-import { cgroupsNamed } from "./cgroups.ts";
-import { attach, fleetDown } from "./fleet.ts";
+import { cgroupsNamed, entranceOf, makeCgroup, processesIn } from "./cgroups.ts";
+import { attach, fleetDown, leftoversDown } from "./fleet.ts";
 import { REFERENCES } from "./images/foreign.ts";
 import { skipWithoutClusters } from "./needs.ts";
 import { linksNamed } from "./network.ts";
@@ -115,6 +115,23 @@ test("down - what a killed up has made is taken down", options, async () => {
   const plan = await fleetNamed(name);
   await runCommand(process.execPath, [MAIN, "down", "--fleet", name]);
   assert.deepEqual(await leftOf(plan), []);
+});
+
+test("down - what nobody has a record of is found by its name", options, async () => {
+  const prefix = `mrt${process.pid}`;
+  const others = await linksNamed("");
+  await makeCgroup(`${prefix}-0-1`);
+  await runCommand("ip", ["link", "add", prefix, "type", "bridge"]);
+  const enter = ["-c", 'echo $$ >"$0" && exec sleep 600', await entranceOf(`${prefix}-0-1`)];
+  const child = spawn("/bin/sh", enter, { stdio: "ignore" });
+  const ended = once(child, "exit");
+  await eventually("process in its cgroup", async () => (await processesIn(`${prefix}-0-1`)).has(child.pid ?? 0));
+  await leftoversDown(prefix);
+  await ended;
+  assert.equal(child.signalCode, "SIGKILL");
+  assert.deepEqual(await cgroupsNamed(prefix), []);
+  assert.deepEqual(await linksNamed(prefix), []);
+  assert.ok((await linksNamed("")).includes(others[0] ?? ""));
 });
 
 test("down - a fleet of a process that is killed is taken down without it", options, async () => {

@@ -76,12 +76,17 @@ export async function fleetDown(name: string): Promise<void> {
   await rm(plan.directory, { recursive: true, force: true });
 }
 
-/** Takes down all fleets, and whatever is left of those that nobody has a record of. */
+/** Takes down all fleets, also those of other users of this machine, and what is left of runs without a record. */
 export async function everythingDown(): Promise<void> {
   for (const { name } of await allFleets()) await fleetDown(name);
-  for (const name of await cgroupsNamed(`${PREFIX}-`)) await removeCgroup(name);
-  for (const name of await linksNamed(PREFIX)) await removeLink(name);
+  await leftoversDown(PREFIX);
   await rm(fleetsDirectory(), { recursive: true, force: true });
+}
+
+/** Ends all processes in cgroups, and removes cgroups and links, whose names begin so. */
+export async function leftoversDown(prefix: string): Promise<void> {
+  for (const name of await cgroupsNamed(`${prefix}-`)) await removeCgroup(name);
+  for (const name of await linksNamed(prefix)) await removeLink(name);
 }
 
 /** Brings running clusters the images of ours as dist/ has them now. Pods that run keep theirs until they restart. */
