@@ -20,7 +20,7 @@ const OPEN_RETRY = { baseMs: 500, capMs: 10_000 };
 
 export interface LeaderOptions {
   readonly config: AgentConfig;
-  readonly home: Pick<AgentHome, "intent" | "identity">;
+  readonly home: Pick<AgentHome, "intent" | "identity" | "leaderTasks">;
   readonly report: ReportSources;
   readonly clock: Clock;
   readonly random: Random;
@@ -51,11 +51,13 @@ export class Leader {
   async lead(signal: AbortSignal): Promise<void> {
     const parts = await this.#open(signal);
     this.parts.set(parts);
+    const { home, report } = this.#options;
     try {
       await runTasks(signal, {
+        ...home.leaderTasks(report.statuses),
         relay: (stop) => runRelay(parts, stop),
         release: (stop) => this.#releaseUnused(parts.intent, stop),
-        intent: (stop) => this.#options.home.intent.guard((letGo, until) => parts.intent.restore(letGo, until), stop),
+        intent: (stop) => home.intent.guard((letGo, until) => parts.intent.restore(letGo, until), stop),
       });
     } finally {
       this.parts.set(null);

@@ -35,7 +35,7 @@ export async function openParts({ config, clock, random, log }: PartsOptions): P
   const orders = { cluster: config.cluster, vault: await vaultOverrides(config) };
   const discovery = new Latest<Discovery>();
   const podBounces = new Latest<PodBounces>(new Map());
-  const home = await openHome(config, { clock, random, log, orders, discovery });
+  const home = await openHome(config, { clock, random, log, orders, discovery, podBounces });
   const { intent, recall } = home;
   const book = new LinkBook({
     ...{ held: intent.certificates, context: orders, forgetAfterMs: FORGET_REPLICA_MS, clock, recall },

@@ -5,7 +5,7 @@ import { Collection } from "../../common/kube/collection.ts";
 import type { Clock, Random } from "../../common/runtime/clock.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
-import { runTasks } from "../../common/runtime/tasks.ts";
+import { runTasks, type Task } from "../../common/runtime/tasks.ts";
 import { keyOf } from "../../common/session/resource-set.ts";
 import type { HeldCertificate } from "../certs/orders.ts";
 import type { Istiod } from "../discover/istiod-deployment.ts";
@@ -26,6 +26,10 @@ export interface PodBouncerOptions {
   readonly certificateStatuses: Latest<readonly IssuedCertificateStatus[]>;
   /** As `Discoverer` finds them. */
   readonly istiods: Latest<readonly Istiod[]>;
+  /**
+   * Where it tells how far each restart is, by `keyOf` the certificate's name; nothing where none is or was asked for.
+   */
+  readonly bounces: Latest<ReadonlyMap<string, PodBounceStatus>>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -44,8 +48,6 @@ const CONFIG_MAPS = { apiVersion: "v1", kind: "ConfigMap", plural: "configmaps" 
  * the ConfigMaps and in the PodBounceDirectives.
  */
 export class PodBouncer {
-  /** How far each restart is, by `keyOf` the certificate's name; nothing where none is or was asked for. */
-  readonly statuses = new Latest<ReadonlyMap<string, PodBounceStatus>>(new Map());
   readonly #options: PodBouncerOptions;
   readonly #roots: Collection<NamespaceRoot>;
   readonly #directives: Collection<Directive>;
@@ -122,6 +124,12 @@ export class PodBouncer {
 
   #publish(reports: ReadonlyMap<string, BounceReport>): void {
     const statuses = new Map(Array.from(reports, ([key, report]) => [key, wireStatus(report)]));
-    if (!isDeepStrictEqual(this.statuses.value, statuses)) this.statuses.set(statuses);
+    const { bounces } = this.#options;
+    if (!isDeepStrictEqual(bounces.value, statuses)) bounces.set(statuses);
   }
+}
+
+/** A bouncer as the work of a leader. */
+export function restartTasks(options: PodBouncerOptions): Readonly<Record<string, Task>> {
+  return { "restarts of pods": (stop) => new PodBouncer(options).run(stop) };
 }

@@ -18,6 +18,8 @@ export interface DiscovererOptions {
   readonly client: KubeClient;
   /** The agent's own, which it reports with each mesh. */
   readonly agentNamespace: string;
+  /** Where it tells the meshes: once everything was read that can be, then on each change of what is reported. */
+  readonly discovery: Latest<Discovery>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -32,8 +34,6 @@ const NODES: ResourceType = { apiVersion: "v1", kind: "Node", plural: "nodes" };
 
 /** Finds the meshes of a cluster by watching its API server. Holds of it what it reports and no more. */
 export class Discoverer {
-  /** All meshes. Set once everything was read that can be, then on each change of what is reported. */
-  readonly discovery = new Latest<Discovery>();
   /** The istiods, reported or not: what a mesh lacks does not keep its istiod from its certificate. */
   readonly istiods = new Latest<readonly Istiod[]>();
   /** What is not reported, and why. */
@@ -46,7 +46,7 @@ export class Discoverer {
 
   constructor(options: DiscovererOptions) {
     this.#options = options;
-    const { agentNamespace: _, ...common } = options;
+    const { agentNamespace: _, discovery: __, ...common } = options;
     const follow = <T>(type: ResourceType, read: CollectionOptions<T>["read"]): Collection<T> =>
       new Collection({ ...common, type, read });
     this.#deployments = follow(DEPLOYMENTS, readIstiod);
@@ -89,13 +89,13 @@ export class Discoverer {
     const meshConfigs = this.#meshConfigs.values(divide(deployments ?? []).values);
     // Nothing is reported before all is known: what is merely not read yet would look as if it were gone.
     if (!deployments || !services || !nodes || !meshConfigs) return;
-    const { agentNamespace } = this.#options;
+    const { agentNamespace, discovery: told, log } = this.#options;
     const { discovery, leftOut } = translate({ agentNamespace, deployments, meshConfigs, services, nodes });
     this.#tellLeftOut(leftOut);
-    const before = this.discovery.value;
+    const before = told.value;
     if (before && Buffer.compare(encode(before), encode(discovery)) === 0) return;
-    this.#options.log.info("meshes discovered", { meshes: discovery.meshes.map(nameOf) });
-    this.discovery.set(discovery);
+    log.info("meshes discovered", { meshes: discovery.meshes.map(nameOf) });
+    told.set(discovery);
   }
 
   #tellLeftOut(leftOut: readonly LeftOut[]): void {

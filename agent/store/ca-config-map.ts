@@ -76,7 +76,9 @@ export class CaConfigMap {
   /** Returns whether there was something to do. */
   async #mend(signal: AbortSignal): Promise<boolean> {
     const { context, leading, isReplicaGone } = this.#options;
-    const found = this.#reflector.objects.value?.get(refKey({ namespace: context.owner.namespace, name: PUBLISHED_CA }));
+    const found = this.#reflector.objects.value?.get(
+      refKey({ namespace: context.owner.namespace, name: PUBLISHED_CA }),
+    );
     if (this.#reflector.objects.value === undefined || this.#caPem === undefined) return false;
     const { data = {} } = (found ?? {}) as KubeObject & { readonly data?: Readonly<Record<string, string>> };
     const isMissing = data[this.#key] !== this.#caPem;

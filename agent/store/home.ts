@@ -15,6 +15,7 @@ import type { ServingCertificateOptions } from "../certs/serving-certificate.ts"
 import type { TokenReviewer } from "../certs/token-reviewer.ts";
 import type { AgentConfig } from "../config.ts";
 import type { IdentityHome } from "../identity/home.ts";
+import type { PodBounces } from "../relay/status-diff.ts";
 import type { Leadership } from "./leadership.ts";
 
 /** Status of the certificates over all replicas of the agent. */
@@ -41,6 +42,8 @@ export interface AgentHome {
   readonly openStatus: (book: LinkBook) => ClusterStatus;
   /** What keeps it up to date. */
   readonly tasks: Readonly<Record<string, Task>>;
+  /** What one replica does for all of them in this home. */
+  readonly leaderTasks: (statuses: ClusterStatus["statuses"]) => Readonly<Record<string, Task>>;
   /** Gives it back; to be called when nothing uses it any more. */
   readonly close: () => Promise<void>;
 }
@@ -53,6 +56,8 @@ export interface HomeContext {
   readonly orders: OrderContext;
   /** The istiods of this cluster, where they are looked for. */
   readonly discovery: Latest<Discovery>;
+  /** How far restarts of pods are, where this replica does them. */
+  readonly podBounces: Latest<PodBounces>;
 }
 
 /** Opens the home that the configuration names; see `checkAgentConfig`. Throws for one that cannot be read. */

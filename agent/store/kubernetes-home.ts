@@ -6,6 +6,7 @@ import { kubeconfigOf, replicaNameOf } from "../../common/kube/settings.ts";
 import { tokenReviews } from "../../common/kube/token-review.ts";
 import { admitPods } from "../certs/pod-admission.ts";
 import { KubernetesTokenReviewer } from "../certs/kubernetes-token-reviewer.ts";
+import { restartTasks } from "../bounce/pod-bouncer.ts";
 import type { AgentConfig } from "../config.ts";
 import { Discoverer } from "../discover/discoverer.ts";
 import { IstiodDirectory } from "../discover/istiod-directory.ts";
@@ -22,7 +23,10 @@ import { leaseLeadership } from "./kubernetes-leadership.ts";
 import { PodWatch } from "./pod-watch.ts";
 
 /** An API server as the home, shared by all replicas. Throws `config_invalid`; connects to nothing yet. */
-export function openKubernetesHome(config: AgentConfig, { orders, discovery, ...common }: HomeContext): AgentHome {
+export function openKubernetesHome(
+  config: AgentConfig,
+  { orders, discovery, podBounces, ...common }: HomeContext,
+): AgentHome {
   const client = KubeClient.open(kubeconfigOf(config));
   const { cluster, kubernetesNamespace: namespace, istiodServiceAccounts: accounts } = config;
   const replica = replicaNameOf(config);
@@ -37,8 +41,10 @@ export function openKubernetesHome(config: AgentConfig, { orders, discovery, ...
   // Pods tell who lives only where this very replica is one of them: a program on a laptop has none.
   const isReplicaGone = (name: string): boolean => pods.hasName(namespace, replica) && pods.isNameGone(namespace, name);
   const ca = new CaConfigMap({ context, leading: leadership.leading, isReplicaGone, replicas: pods.changes });
-  const discoverer = new Discoverer({ ...common, client, agentNamespace: namespace });
-  const directory = new IstiodDirectory({ client, istiods: discoverer.istiods });
+  const discoverer = new Discoverer({ ...common, client, agentNamespace: namespace, discovery });
+  const watched = { ...follow, istiods: discoverer.istiods };
+  const directory = new IstiodDirectory(watched);
+  const restarts = { ...watched, certificates: intent.certificates, bounces: podBounces };
   const events = new EventRecorder({ ...common, client, program: FIELD_MANAGER, replica });
   const claims = new Claims({ context, objects, isReplicaGone });
   return {
@@ -61,10 +67,8 @@ export function openKubernetesHome(config: AgentConfig, { orders, discovery, ...
       pods: (stop) => pods.run(stop),
       "serving certificates": (stop) => ca.run(stop),
       discovery: (stop) => discoverer.run(stop),
-      "discovered meshes": async (stop) => {
-        for await (const found of discoverer.discovery.watch(stop)) discovery.set(found);
-      },
     },
+    leaderTasks: (statuses) => restartTasks({ ...restarts, certificateStatuses: statuses }),
     close: () => {
       client.close();
       return Promise.resolve();

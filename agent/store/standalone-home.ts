@@ -32,6 +32,7 @@ export async function openStandaloneHome(config: StandaloneConfig, { clock }: Ho
       publishCa: (caPem) => writeFileAtomic(caFileOf(config), caPem, 0o644),
       openStatus: (book) => ({ statuses: book.statuses, list: () => book.list(), tasks: {} }),
       tasks: {},
+      leaderTasks: () => ({}),
       close: () => directory.close(),
     };
   } catch (error) {

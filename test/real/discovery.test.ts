@@ -3,6 +3,7 @@ import { after, before, suite, test } from "node:test";
 import { Discoverer } from "../../agent/discover/discoverer.ts";
 import { IstiodDirectory } from "../../agent/discover/istiod-directory.ts";
 import { systemClock } from "../../common/runtime/clock.ts";
+import { Latest } from "../../common/runtime/latest.ts";
 import { silentLog } from "../../common/runtime/log.ts";
 import type { Discovery } from "../../proto/gen/discovery/v1/discovery.ts";
 import { API_SERVER_TOOLS, startApiServer, type ApiServer } from "../harness/api-server.ts";
@@ -41,7 +42,8 @@ suite("real api server, discovery", { skip: skipWithout([...API_SERVER_TOOLS]) }
   async function follow(account: string, rights: Rights) {
     const client = await clientWithRights({ api, folder }, account, rights);
     const common = { clock: systemClock, random: Math.random, log: silentLog };
-    const discoverer = new Discoverer({ client, agentNamespace: "gloo-mesh", ...common });
+    const discovery = new Latest<Discovery>();
+    const discoverer = new Discoverer({ client, agentNamespace: "gloo-mesh", discovery, ...common });
     const directory = new IstiodDirectory({ client, istiods: discoverer.istiods });
     const stop = new AbortController();
     const running = discoverer.run(stop.signal);
@@ -50,7 +52,7 @@ suite("real api server, discovery", { skip: skipWithout([...API_SERVER_TOOLS]) }
       await running;
       client.close();
     };
-    const until = (accept: (discovery: Discovery) => boolean) => discoverer.discovery.until(accept, bounded());
+    const until = (accept: (found: Discovery) => boolean) => discovery.until(accept, bounded());
     return { discoverer, directory, until, [Symbol.asyncDispose]: dispose };
   }
 

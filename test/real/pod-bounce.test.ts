@@ -106,16 +106,18 @@ suite("real api server, restarts of pods", { skip: skipWithout([...API_SERVER_TO
     const pod = { podName: "istiod-1", podNamespace: "istio-system", podUid: "i", serviceAccount: "istiod" };
     const state = CertificateState.CERTIFICATE_STATE_FINISHED;
     const replica = { ...firstStatus({ ...pod, expiresAtMs: 0 }), state, rootSha256: Buffer.from(sha256, "hex") };
+    const bounces = new Latest<ReadonlyMap<string, PodBounceStatus>>();
     const bouncer = new PodBouncer({
       ...{ client, namespace: "gloo-mesh", clock: systemClock, random: Math.random, log: silentLog },
       certificates: new Latest<readonly HeldCertificate[]>([held]),
       certificateStatuses: new Latest([summarize({ ...held, name: NAME }, [replica])]),
       istiods: new Latest<readonly Istiod[]>([ISTIOD]),
+      bounces,
     });
     const stop = new AbortController();
     const running = bouncer.run(stop.signal);
     return {
-      status: () => bouncer.statuses.value?.get(keyOf(NAME)),
+      status: () => bounces.value?.get(keyOf(NAME)),
       async [Symbol.asyncDispose]() {
         stop.abort();
         await running;
