@@ -72,6 +72,11 @@ export const guideOptions = defineOptions({
     help: "set this too whenever istioctl installs, such as hub and tag; may be given several times",
     schema: z.array(z.string().regex(/^[^=]+=/, "must be key=value")).default([]),
   },
+  figure: {
+    path: "figure",
+    help: "walk no step, and measure where the guide was walked: change the VirtualMesh until both istiods are proved to sign",
+    schema: booleanSwitch.default(false),
+  },
   json: {
     path: "json",
     help: "print the times as one JSON document on standard output; progress goes to standard error",

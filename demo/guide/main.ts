@@ -1,5 +1,6 @@
 import { command, runProgram } from "../../common/runtime/process.ts";
 import { guideFaults, guideOptions } from "./config.ts";
+import { runFigure } from "./report.ts";
 import { walkGuide } from "./walk.ts";
 
 const description = "The guide (docs/guide.md) step by step, on two clusters: each command with its outcome.";
@@ -12,8 +13,10 @@ await runProgram("guide", description, [
     check: guideFaults,
     oneShot: true,
     run: async (config, { signal }) => {
-      const steps = await walkGuide(config, signal);
-      if (config.json) process.stdout.write(`${JSON.stringify({ steps }, undefined, 2)}\n`);
+      const document = config.figure
+        ? { changes: await runFigure(config, signal) }
+        : { steps: await walkGuide(config, signal) };
+      if (config.json) process.stdout.write(`${JSON.stringify(document, undefined, 2)}\n`);
     },
   }),
 ]);
