@@ -26,14 +26,14 @@ test("guide steps - a block is a step with what the comment before it says", () 
     "patch",
     "# a comment and no heading",
     FENCE,
-    "<!-- step: diff output=none -->",
+    "<!-- step: diff output=none within=60s -->",
     "",
     `${FENCE}shell`,
     "diff",
     FENCE,
   ].join("\n");
   assert.deepEqual(parseSteps(document, "x.md"), [
-    { name: "contexts", section: "Title", line: 5, text: "A=1\n", isGiven: true, isSilent: false },
+    { name: "contexts", section: "Title", line: 5, text: "A=1\n", isGiven: true, isSilent: false, withinMs: 0 },
     {
       name: "mesh",
       section: "Part",
@@ -41,13 +41,14 @@ test("guide steps - a block is a step with what the comment before it says", () 
       text: "kind: Mesh\n\n",
       isGiven: false,
       isSilent: false,
+      withinMs: 0,
       file: "mesh.yaml",
     },
     {
       ...{ name: "istiod", section: "Part", line: 18, text: "patch\n# a comment and no heading\n", tab: "kind" },
-      ...{ isGiven: false, isSilent: false },
+      ...{ isGiven: false, isSilent: false, withinMs: 0 },
     },
-    { name: "diff", section: "Part", line: 24, text: "diff\n", isGiven: false, isSilent: true },
+    { name: "diff", section: "Part", line: 24, text: "diff\n", isGiven: false, isSilent: true, withinMs: 60_000 },
   ]);
 });
 

@@ -17,11 +17,13 @@ export interface Step {
   readonly tab?: string;
   /** True where a healthy command prints nothing. */
   readonly isSilent: boolean;
+  /** How long it may be tried again, in milliseconds, where it looks at what others still do; 0: once is enough. */
+  readonly withinMs: number;
 }
 
 const MARK = /^(?<indent> *)<!-- step: (?<name>[a-z0-9-]+)(?<rest>(?: [a-z]+(?:=[^ ]+)?)*) -->$/;
 const FENCE = /^(?<indent> *)(?<fence>`{3,})(?<language>[a-z]*)(?: .*)?$/;
-const KEYS: readonly string[] = ["given", "file", "tab", "output"];
+const KEYS: readonly string[] = ["given", "file", "tab", "output", "within"];
 
 /** True for a line that is for the walk alone. */
 export const isMark = (line: string): boolean => MARK.test(line);
@@ -76,6 +78,7 @@ function attributesOf(mark: string): Omit<Step, "section" | "line" | "text"> | u
     name,
     isGiven: given.has("given"),
     isSilent: given.get("output") === "none",
+    withinMs: Number.parseInt(given.get("within") ?? "0", 10) * 1000,
     ...(file === undefined ? {} : { file }),
     ...(tab === undefined ? {} : { tab }),
   };

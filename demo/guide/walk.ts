@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
+import { systemClock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { writeFileAtomic } from "../../common/runtime/files.ts";
 import type { GuideConfig } from "./config.ts";
@@ -82,9 +83,16 @@ interface Running {
 async function runStep({ step, place, config, output }: Running, signal: AbortSignal): Promise<void> {
   if (step.file !== undefined) return writeFileAtomic(join(place.directory, step.file), step.text, 0o644);
   const onLine = (line: string): void => output.said(line);
-  const outcome = await runShell(place, { text: step.text, timeoutMs: config.stepTimeoutMs, onLine }, signal);
-  const fault = faultOf(step, outcome, config.stepTimeoutMs);
-  if (fault === undefined) return;
+  const shell = { text: step.text, timeoutMs: config.stepTimeoutMs, onLine };
+  const deadline = systemClock.now() + step.withinMs;
+  let fault: string | undefined;
+  for (;;) {
+    fault = faultOf(step, await runShell(place, shell, signal), config.stepTimeoutMs);
+    if (fault === undefined) return;
+    if (systemClock.now() >= deadline) break;
+    output.line("    not yet; once more in 3 s");
+    await systemClock.sleep(3000, signal);
+  }
   const again = `mend it and go on with --from ${step.name}`;
   throw new MeshError("failed_precondition", `step ${step.name} (${step.path}:${step.line}) ${fault}`, {
     hint: [HINTS[step.name], again].filter(Boolean).join("; "),
