@@ -38,13 +38,17 @@ export class Claims {
   /** Returns when no other replica holds a link of the pod. Throws `conflict` where one does. */
   async claim(pod: PodIdentity, signal: AbortSignal): Promise<void> {
     if (await this.#isFreeWithin(HANDOVER_MS, pod, signal)) return;
-    for (let attempt = 1; !(await this.#challenge(pod, signal)); attempt++) {
+    let replaced = await this.#challenge(pod, signal);
+    for (let attempt = 1; replaced === undefined; attempt++) {
       if (attempt >= ATTEMPTS) throw new MeshError("unavailable", `pod ${pod.podName}: its entry changes all the time`);
       if (await this.#isFreeWithin(HANDOVER_MS, pod, signal)) return;
+      replaced = await this.#challenge(pod, signal);
     }
     const { context } = this.#options;
     const answered = await this.#until(ANSWER_MS, signal, () => {
       const found = this.#find(pod.podUid);
+      // The copy lags: what the challenge has replaced says nothing of an answer to it.
+      if (found?.object.metadata.resourceVersion === replaced) return false;
       return !this.#isHeldElsewhere(found) || found?.entry.challengedBy !== context.replica;
     });
     const found = this.#find(pod.podUid);
@@ -63,12 +67,11 @@ export class Claims {
     return this.#until(ms, signal, () => !this.#isHeldElsewhere(this.#find(pod.podUid)));
   }
 
-  /** Writes this replica's name into the entry; false when the entry was changed meanwhile. */
-  async #challenge({ podUid }: PodIdentity, signal: AbortSignal): Promise<boolean> {
+  /** Writes this replica's name into the entry: the version that it replaced; undefined when there was a newer one. */
+  async #challenge({ podUid }: PodIdentity, signal: AbortSignal): Promise<string | undefined> {
     const { client, replica } = this.#options.context;
     const { object, entry } = this.#find(podUid) ?? {};
-    if (!object || !entry) return false;
-    if (entry.challengedBy === replica) return true;
+    if (!object || !entry) return undefined;
     const replicas = object.status?.replicas?.map((each) =>
       each.podUid === podUid ? { ...each, challengedBy: replica } : each,
     );
@@ -80,10 +83,10 @@ export class Claims {
     } as const;
     try {
       await replaceObject(client, writing, signal);
-      return true;
+      return object.metadata.resourceVersion;
     } catch (thrown) {
       const error = MeshError.from(thrown);
-      if (error.code === "conflict" || error.code === "not_found") return false;
+      if (error.code === "conflict" || error.code === "not_found") return undefined;
       throw new MeshError("unavailable", `it cannot be told whether the pod is linked elsewhere: ${error.message}`, {
         cause: error,
       });

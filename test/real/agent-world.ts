@@ -1,4 +1,4 @@
-import { cp, mkdir, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
 import { Dialer } from "../../common/session/client.ts";
@@ -102,7 +102,6 @@ export class AgentWorld implements AsyncDisposable {
 
   /** Puts the guide's VirtualMesh in force, changed by `edit`. */
   async applyVirtualMesh(edit: (yaml: string) => string = (yaml) => yaml): Promise<void> {
-    const { readFile } = await import("node:fs/promises");
     const text = await readFile(join(REPOSITORY, "examples/virtual-mesh.yaml"), "utf8");
     await writeFile(this.folder.file("source", "virtual-mesh.yaml"), edit(text));
   }
@@ -131,6 +130,31 @@ export class AgentWorld implements AsyncDisposable {
   /** A pod of istiod's Deployment. */
   istiodPod(): Promise<PodRef> {
     return this.api.podWith("istio-system", "app=istiod");
+  }
+
+  /** All of them. */
+  async istiodPods(): Promise<readonly PodRef[]> {
+    const output = await this.api.kubectl(["get", "pods", "-n", "istio-system", "-l", "app=istiod", "-o", "json"]);
+    const { items } = JSON.parse(output) as { items: { metadata: PodRef & { deletionTimestamp?: string } }[] };
+    return items.flatMap(({ metadata }) => (metadata.deletionTimestamp === undefined ? [metadata] : []));
+  }
+
+  /** A pod that runs as that account and is of a Deployment that is no istiod's. */
+  async otherPod(namespace: string, serviceAccount: string): Promise<PodRef> {
+    await this.api.createServiceAccount(namespace, serviceAccount);
+    const labels = { app: "other" };
+    const containers = [{ name: "other", image: "none" }];
+    const template = { metadata: { labels }, spec: { serviceAccountName: serviceAccount, containers } };
+    await this.api.apply({
+      ...{ apiVersion: "apps/v1", kind: "Deployment", metadata: { namespace, name: "other" } },
+      spec: { selector: { matchLabels: labels }, template },
+    });
+    return this.api.podWith(namespace, "app=other");
+  }
+
+  /** Gives the rights of the chart, once more where somebody took one away. */
+  async applyChartRights(): Promise<void> {
+    await applyChartRights(this.api, this.folder);
   }
 
   /** A token of that pod. */
@@ -166,6 +190,7 @@ export class PodLink implements Disposable {
   readonly #dialer: Dialer;
   readonly #messages: AsyncGenerator<LinkResponse, void>;
   readonly #write: (message: LinkRequest) => void;
+  readonly #over = new AbortController();
 
   constructor(address: string, token: string, rootsPem: string) {
     this.#dialer = new Dialer({
@@ -173,7 +198,7 @@ export class PodLink implements Disposable {
       tls: { rootsPem, minVersion: "TLSv1.2" },
       headers: () => ({ authorization: `Bearer ${token}` }),
     });
-    const stream = this.#dialer.bidi(IstiodServiceService.link, AbortSignal.timeout(120_000));
+    const stream = this.#dialer.bidi(IstiodServiceService.link, this.#over.signal);
     this.#messages = stream.messages();
     this.#write = (message) => void stream.write(message);
     this.#write({ message: { $case: "hello", value: { mode: LinkMode.LINK_MODE_SIDECAR, version: "test" } } });
@@ -193,6 +218,7 @@ export class PodLink implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#over.abort();
     this.#dialer.close();
   }
 }
