@@ -50,7 +50,7 @@ test(
     for (const cluster of pairOf(fleet)) {
       assert.equal(await handedOutRoot(cluster), root.trimEnd());
       await restartWorkloads(cluster);
-      const { chain } = await identityOf(cluster, "deploy/productpage-v1");
+      const { chain } = await identityOf(cluster, "productpage");
       await verify(chain, root);
     }
   },

@@ -55,11 +55,13 @@ export interface Identity {
   readonly roots: readonly string[];
 }
 
-/** What the Envoy beside a workload uses now, by `istioctl proxy-config secret`. `workload` is `deploy/NAME`. */
-export async function identityOf(cluster: Cluster, workload: string, namespace = "bookinfo"): Promise<Identity> {
+/** What the Envoy of a workload, found by its label `app`, uses now, by `istioctl proxy-config secret`. */
+export async function identityOf(cluster: Cluster, app: string, namespace = "bookinfo"): Promise<Identity> {
   const { istioctl } = await ensureTools(["istioctl"]);
+  const [pod] = await podsOf(cluster, namespace, `app=${app}`);
   const where = ["--kubeconfig", cluster.kubeconfig, "--context", cluster.name, "--namespace", namespace];
-  const output = await runCommand(istioctl, ["proxy-config", "secret", workload, ...where, "--output", "json"]);
+  const secrets = ["proxy-config", "secret", pod?.metadata.name ?? app, "--output", "json"];
+  const output = await runCommand(istioctl, [...secrets, ...where]);
   const { dynamicActiveSecrets = [] } = JSON.parse(output) as { dynamicActiveSecrets?: EnvoySecret[] };
   const secret = (name: string) => dynamicActiveSecrets.find((each) => each.name === name)?.secret;
   const chain = certificatesIn(decoded(secret("default")?.tlsCertificate?.certificateChain));
