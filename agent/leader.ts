@@ -49,7 +49,12 @@ export class Leader {
    * a home that nobody mends while the agent runs.
    */
   async lead(signal: AbortSignal): Promise<void> {
-    const parts = await this.#open(signal);
+    const parts = await this.#open(signal).catch((error: unknown) => {
+      // The lease was lost meanwhile: that is no fault, and somebody else leads.
+      if (signal.aborted) return undefined;
+      throw error;
+    });
+    if (!parts) return;
     this.parts.set(parts);
     const { home, report } = this.#options;
     try {

@@ -75,7 +75,11 @@ export class AgentIdentity {
   async ensure(signal: AbortSignal): Promise<AgentCredentials> {
     const { clock, home } = this.#options;
     for (;;) {
-      const token = await this.#newToken(signal);
+      const token = await this.#newToken(signal).catch((thrown: unknown) => {
+        if (!home.patient || signal.aborted) throw thrown;
+        this.#tell("the token cannot be read", MeshError.from(thrown));
+        return undefined;
+      });
       if (token && this.credentials.value) await this.#tryEnroll(token, signal);
       else if (token) await this.#enrollFirst(token, signal);
       if (this.credentials.value) return this.credentials.value;
@@ -101,13 +105,18 @@ export class AgentIdentity {
     }
   }
 
-  /** To be told when the server accepted a session with `used`: the certificate before it is not needed any more. */
+  /**
+   * To be told when the server accepted a session with `used`: the certificate before it is not needed any more. That it
+   * cannot be dropped now is no reason to end the session.
+   */
   async confirm(used: AgentCredentials): Promise<void> {
-    await this.#cell.update((stored) =>
-      stored.previous && stored.current?.certificatePem === used.certificatePem
-        ? { ...stored, previous: undefined }
-        : stored,
-    );
+    const isNeedless = (stored: StoredIdentity): boolean =>
+      stored.previous !== undefined && stored.current?.certificatePem === used.certificatePem;
+    try {
+      await this.#cell.update((stored) => (isNeedless(stored) ? { ...stored, previous: undefined } : stored));
+    } catch (thrown) {
+      this.#tell("the certificate before cannot be dropped", MeshError.from(thrown));
+    }
   }
 
   /**
