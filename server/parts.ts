@@ -4,7 +4,7 @@ import type { Log } from "../common/runtime/log.ts";
 import type { AdminSources } from "./admin/services.ts";
 import type { ServerIdentity } from "./identity/identity.ts";
 import { Hub } from "./relay/hub.ts";
-import { viewRecord } from "./relay/views.ts";
+import { viewIntent, viewRecord } from "./relay/views.ts";
 import { IntentBook } from "./relay/intent-book.ts";
 import { StatusBook } from "./relay/status-book.ts";
 import type { Home } from "./store/home.ts";
@@ -64,7 +64,11 @@ export async function openParts({ home, clock, random, log }: PartsOptions): Pro
     watchStatus: (until) => pipeline.statuses.watch(until),
     listSessions: () =>
       registry.list().flatMap(({ name }) => hub.session(name) ?? viewRecord(sessions.get(name)) ?? []),
-    getIntent: (name) => (intents.clusters.includes(name) ? hub.intent(name) : undefined),
+    getIntent: (name) => {
+      if (!intents.clusters.includes(name)) return undefined;
+      const isElsewhere = pipeline.answers && !hub.isConnected(name);
+      return isElsewhere ? viewIntent(intents.get(name), pipeline.answers(name)) : hub.intent(name);
+    },
   };
   return { identity, hub, pipeline, admin, notReady };
 }

@@ -1,5 +1,6 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import { didYouMean } from "../runtime/config.ts";
+import { MeshError } from "../runtime/errors.ts";
 import { RESOURCE_DEFINITIONS } from "./crds.gen.ts";
 import { OBJECT_META_SCHEMA } from "./object-meta.ts";
 import type { Path } from "./problem.ts";
@@ -25,6 +26,13 @@ const validators = new Map<string, ValidateFunction>();
 /** The definition of a kind, or undefined when deploy/crds has none of that apiVersion and kind. */
 export function findDefinition(apiVersion: unknown, kind: unknown): ResourceDefinition | undefined {
   return RESOURCE_DEFINITIONS.find((definition) => definition.apiVersion === apiVersion && definition.kind === kind);
+}
+
+/** The definition of a kind of ours. Throws `internal` for any other. */
+export function definitionOf(apiVersion: string, kind: string): ResourceDefinition {
+  const definition = findDefinition(apiVersion, kind);
+  if (!definition) throw new MeshError("internal", `no schema of ${apiVersion} ${kind}`);
+  return definition;
 }
 
 /**

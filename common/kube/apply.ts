@@ -5,8 +5,11 @@ import { describePlace, type KubeObject, resourcePath, type ResourceType } from 
 /** What to apply: the fields that this program wants to own, and no others. */
 export interface Application {
   readonly type: ResourceType;
-  /** Names the object; with a `uid`, no other object of that name is touched, nor made. */
-  readonly metadata: Pick<ObjectMeta, "name" | "namespace" | "uid" | "labels" | "annotations">;
+  /**
+   * Names the object. With a `uid`, no other object of that name is touched, nor made; with a `resourceVersion`, only
+   * the object as it was read.
+   */
+  readonly metadata: Pick<ObjectMeta, "name" | "namespace" | "uid" | "resourceVersion" | "labels" | "annotations">;
   /** The rest of the object: `{ spec }`, or `{ status }` for the subresource. */
   readonly fields: Readonly<Record<string, unknown>>;
   readonly subresource?: "status";
@@ -18,8 +21,8 @@ export interface Application {
 
 /**
  * Server-side apply; the answer is the object as stored. Without `subresource` a missing object is made. Throws
- * `conflict` when another manager owns a field and `force` is not set (its message names both) or the uid is
- * another's, `not_found` for the status of a missing object, and what `KubeClient.call` throws.
+ * `conflict` when another manager owns a field and `force` is not set (its message names both), or the uid or the
+ * resourceVersion is another one, `not_found` for the status of a missing object, and what `KubeClient.call` throws.
  */
 export async function apply(client: KubeClient, application: Application, signal: AbortSignal): Promise<KubeObject> {
   const { type, metadata, fields, subresource, fieldManager, force = false } = application;

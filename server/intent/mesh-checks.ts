@@ -82,7 +82,7 @@ function judgeMesh(ref: NamespacedName, path: string, context: MeshContext): Mes
   }
   const mesh = context.meshes.get(refKey(ref));
   if (!mesh) return bad(ref, "PENDING", `${path}: ${describeAbsence(ref, context)}`);
-  const lack = findLack(mesh);
+  const lack = lackOf(mesh);
   if (lack !== undefined) return bad(ref, "INVALID", `${path}: Mesh ${refKey(ref)} ${lack}`);
   const cluster = clusterOf(mesh);
   if (context.clusters.has(cluster)) return { ref, state: "ACCEPTED", errors: [], warnings: [], mesh };
@@ -110,8 +110,8 @@ function describeAbsence(ref: NamespacedName, { problems }: MeshContext): string
     : `Mesh ${refKey(ref)} does not exist yet`;
 }
 
-/** What a Mesh lacks to be given a certificate. */
-function findLack({ spec }: Mesh): string | undefined {
+/** What a Mesh lacks to be given a certificate; undefined when nothing. */
+export function lackOf({ spec }: Mesh): string | undefined {
   const { istio } = spec;
   if (!istio) return "is no Istio mesh, spec.istio is required";
   if (!istio.installation?.cluster) return "names no cluster, spec.istio.installation.cluster is required";

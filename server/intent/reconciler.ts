@@ -1,17 +1,18 @@
 import * as z from "zod";
-import { IssuedCertificate as WireCertificate } from "../../proto/gen/certificates/v1/certificates.ts";
+import type { IssuedCertificate } from "../../common/api/certificates.ts";
 import { nameOf } from "../../common/api/meta.ts";
 import type { Problem } from "../../common/api/problem.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { StateCell } from "../../common/runtime/state-cell.ts";
 import type { StateDirectory } from "../../common/runtime/state-directory.ts";
-import { keyOf, wireResource, type WireResource } from "../../common/session/resource-set.ts";
+import { keyOf, type WireResource } from "../../common/session/resource-set.ts";
 import type { IntentBook } from "../relay/intent-book.ts";
 import type { SourceFault } from "../store/source-directory.ts";
-import { encodeIssuedCertificate } from "../translate/encode.ts";
 import { removalsBetween, translate } from "../translate/translate.ts";
+import { toWireResource } from "../translate/wire.ts";
 import { foldLastGood } from "./last-good.ts";
+import { logJudgements } from "./report.ts";
 import type { SourcedIntent } from "./snapshot.ts";
 import { validate } from "./validate.ts";
 import type { AcceptedIntent, Verdict } from "./verdict.ts";
@@ -87,7 +88,7 @@ export class Reconciler {
     for (const cluster of new Set([...before.keys(), ...after.keys()])) {
       this.#options.intents.set(cluster, toResources(after.get(cluster) ?? []), removed.get(cluster)?.map(keyOf));
     }
-    this.#report(verdicts, snapshot.problems);
+    logJudgements(this.#options.log, { verdicts, problems: snapshot.problems });
     this.reconciled.set({ verdicts, inForce, problems: snapshot.problems, faults });
   }
 
@@ -100,30 +101,10 @@ export class Reconciler {
         : { ...value, removals: { ...value.removals, [cluster]: pending } },
     );
   }
-
-  #report(verdicts: ReadonlyMap<string, Verdict>, problems: readonly Problem[]): void {
-    const { log } = this.#options;
-    for (const { file, line, path, message } of problems) {
-      log.warn("resource refused", { file, line, path, reason: message });
-    }
-    for (const { ref, state, generation, errors } of verdicts.values()) {
-      const fields = { virtualMesh: keyOf(ref).replace("\0", "/"), state, generation };
-      if (errors.length === 0) log.info("virtual mesh judged", fields);
-      else log.warn("virtual mesh judged", { ...fields, errors });
-    }
-  }
 }
 
-type Certificates = Parameters<typeof encodeIssuedCertificate>[0][];
-
-function toResources(certificates: Certificates): Map<string, WireResource> {
-  return new Map(
-    certificates.map((certificate) => {
-      const content = Buffer.from(WireCertificate.encode(encodeIssuedCertificate(certificate)).finish());
-      const name = nameOf(certificate);
-      return [keyOf(name), wireResource(name, content)];
-    }),
-  );
+function toResources(certificates: readonly IssuedCertificate[]): Map<string, WireResource> {
+  return new Map(certificates.map(toWireResource).map((resource) => [keyOf(resource.name), resource]));
 }
 
 /** What waits for one cluster. Names of clusters are free: "constructor" is one, and every object has it. */

@@ -14,7 +14,7 @@ import { Admission } from "./admission.ts";
 import { Fanout } from "./fanout.ts";
 import type { IntentBook } from "./intent-book.ts";
 import { PushMachine } from "./push-machine.ts";
-import { createPushEncoder, Session, type Outgoing, type SessionInfo } from "./session.ts";
+import { createPushEncoder, Session, type LiveSession, type Outgoing, type SessionInfo } from "./session.ts";
 import type { StatusBook } from "./status-book.ts";
 import { viewIntent, viewSession } from "./views.ts";
 
@@ -129,6 +129,13 @@ export class Hub {
   /** The agent's refusal of the version in force of a resource. */
   rejection(cluster: string, key: string): string | undefined {
     return this.#machines.get(cluster)?.parked.get(key)?.message;
+  }
+
+  /** What the agent of a cluster whose session is held here holds, as far as that is known; undefined without a session. */
+  live(cluster: string): LiveSession | undefined {
+    const session = this.#sessions.get(cluster);
+    const machine = this.#machines.get(cluster);
+    return session && machine && { epoch: session.info.epoch, held: machine.held, parked: machine.parked };
   }
 
   /** The cluster's session here; undefined when there is none. */

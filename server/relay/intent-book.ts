@@ -26,6 +26,15 @@ export class IntentBook {
     for (const listener of this.#listeners) listener(cluster);
   }
 
+  /** Like `set`, where whoever calls knows all removals that are pending, and so says which are not any more. */
+  replace(cluster: string, resources: ReadonlyMap<string, WireResource>, removals: ReadonlySet<string>): void {
+    const before = this.get(cluster);
+    const isSame = removals.size === before.removals.size && [...removals].every((key) => before.removals.has(key));
+    if (isSame && sameVersions(before.resources, resources)) return;
+    this.#clusters.set(cluster, { resources, removals });
+    for (const listener of this.#listeners) listener(cluster);
+  }
+
   /** Drops removals that the cluster's agent has acknowledged. */
   forgetRemovals(cluster: string, keys: ReadonlySet<string>): void {
     const before = this.get(cluster);

@@ -1,10 +1,10 @@
 import { ConnectResponse, type ConnectRequest } from "../../proto/gen/relay/v1/relay.ts";
 import { soundTime } from "../../common/session/bounds.ts";
 import type { Send } from "../../common/session/handlers.ts";
-import { keyOf } from "../../common/session/resource-set.ts";
+import { keyOf, type Versions } from "../../common/session/resource-set.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { NewSession } from "../identity/session-store.ts";
-import type { PushMachine } from "./push-machine.ts";
+import type { Parked, PushMachine } from "./push-machine.ts";
 
 /** A message down, as an object or encoded already. */
 export type Outgoing = ConnectResponse | Buffer;
@@ -12,6 +12,14 @@ export type Outgoing = ConnectResponse | Buffer;
 export interface SessionInfo extends NewSession {
   readonly epoch: bigint;
   readonly certificateNotAfterMs: number;
+}
+
+/** What a session that is held here knows of its agent. */
+export interface LiveSession {
+  readonly epoch: bigint;
+  /** Version (hex) by key; undefined while it is not known. */
+  readonly held: Versions | undefined;
+  readonly parked: ReadonlyMap<string, Parked>;
 }
 
 export interface SessionDeps {

@@ -1,4 +1,5 @@
 import { IssuedCertificateStatus } from "../../proto/gen/certificates/v1/certificates.ts";
+import type { Discovery } from "../../proto/gen/discovery/v1/discovery.ts";
 import type { Status } from "../../proto/gen/relay/v1/relay.ts";
 import { boundStatus } from "../../common/session/bounds.ts";
 import { keyOf } from "../../common/session/resource-set.ts";
@@ -14,10 +15,20 @@ interface Entry {
   readonly bytes: number;
 }
 
+type Told = Omit<Status, "discovery"> & { readonly discovery?: Discovery | undefined };
+
 /** What each cluster reported last. */
 export class StatusBook {
   readonly #clusters = new Map<string, Map<string, Entry>>();
   readonly #listeners = new Set<(cluster: string) => void>();
+  readonly #finders = new Set<(cluster: string, discovery: Discovery) => void>();
+  /** How often a cluster has told everything: each session begins so. */
+  readonly #wholes = new Map<string, number>();
+
+  /** Calls back with what a cluster's agent found, each time that it tells. */
+  onDiscovery(listener: (cluster: string, discovery: Discovery) => void): void {
+    this.#finders.add(listener);
+  }
 
   /** Calls back with the name of each cluster that reported. */
   onChange(listener: (cluster: string) => void): void {
@@ -25,7 +36,8 @@ export class StatusBook {
   }
 
   /** Takes a report of the cluster's session. Which cluster it is comes from the certificate, never from the report. */
-  take(cluster: string, { certificates, removals, whole }: Omit<Status, "discovery">): void {
+  take(cluster: string, { certificates, removals, whole, discovery }: Told): void {
+    if (whole) this.#wholes.set(cluster, this.wholes(cluster) + 1);
     const entries = (whole ? undefined : this.#clusters.get(cluster)) ?? new Map<string, Entry>();
     for (const name of removals) entries.delete(keyOf(name));
     let free = MAX_BYTES - [...entries.values()].reduce((sum, { bytes }) => sum + bytes, 0);
@@ -41,6 +53,12 @@ export class StatusBook {
     }
     this.#clusters.set(cluster, entries);
     for (const listener of this.#listeners) listener(cluster);
+    if (discovery) for (const listener of this.#finders) listener(cluster, discovery);
+  }
+
+  /** Number of reports of the cluster that said all there was. */
+  wholes(cluster: string): number {
+    return this.#wholes.get(cluster) ?? 0;
   }
 
   get(cluster: string): readonly IssuedCertificateStatus[] {

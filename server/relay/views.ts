@@ -1,7 +1,7 @@
 import { ClusterSession, type GetIntentResponse } from "../../proto/gen/admin/v1/admin.ts";
 import { IssuedCertificate } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { SessionRecord } from "../identity/session-store.ts";
-import { digestOf } from "../../common/session/resource-set.ts";
+import { digestOf, type Versions } from "../../common/session/resource-set.ts";
 import type { Desired, PushMachine } from "./push-machine.ts";
 import type { Session } from "./session.ts";
 
@@ -35,15 +35,23 @@ export function viewRecord(record: SessionRecord | undefined): ClusterSession | 
   });
 }
 
+/** What an agent said to what it was sent, whoever heard it. */
+export interface AgentAnswers {
+  /** Version (hex) by key; undefined while it is not known. */
+  readonly held: Versions | undefined;
+  /** Why it refused the version in force, by key. */
+  readonly parked: ReadonlyMap<string, { readonly message: string }>;
+}
+
 /** What a cluster shall hold as people see it, with what its agent said to it. */
-export function viewIntent({ resources }: Desired, machine: PushMachine | undefined): GetIntentResponse {
-  const held = machine?.held;
+export function viewIntent({ resources }: Desired, answers: AgentAnswers | undefined): GetIntentResponse {
+  const held = answers?.held;
   return {
     resources: [...resources].map(([key, { content, version }]) => ({
       certificate: IssuedCertificate.decode(content),
       version: Buffer.from(version, "hex"),
       acknowledged: held?.get(key) === version,
-      rejected: machine?.parked.get(key)?.message ?? "",
+      rejected: answers?.parked.get(key)?.message ?? "",
     })),
     wantedDigest: digestOf(new Map([...resources].map(([key, { version }]) => [key, version]))),
     acknowledgedDigest: held ? digestOf(held) : Buffer.alloc(0),

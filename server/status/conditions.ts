@@ -1,13 +1,12 @@
 import type { Condition } from "../../common/api/meta.ts";
 import type { Clock } from "../../common/runtime/clock.ts";
-import type { ConditionFact } from "../intent/verdict.ts";
 
 /**
  * Gives each fact its `lastTransitionTime`: that of the condition of its type in `previous` while the status stands
  * still, else now, in whole seconds as metav1.Time has them. A condition that is no fact any more is left out.
  */
 export function stampConditions(
-  facts: readonly ConditionFact[],
+  facts: readonly Omit<Condition, "lastTransitionTime">[],
   previous: readonly Condition[] | undefined,
   clock: Pick<Clock, "now">,
 ): Condition[] {

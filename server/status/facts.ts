@@ -5,6 +5,7 @@ import type { IssuedCertificateStatus } from "../../proto/gen/certificates/v1/ce
 import { clusterOf } from "../intent/mesh-checks.ts";
 import { certificateName } from "../translate/translate.ts";
 import type { CertificateReport } from "./report.ts";
+import { fromStored } from "./stored-certificate.ts";
 
 /** What is known of one mesh's certificate in its cluster, whoever knows it. Versions are lower-case hex. */
 export interface MeshFacts {
@@ -44,6 +45,28 @@ export function localFacts(known: LocalKnowledge): FactSource {
       acknowledged: known.acknowledged(cluster, key),
       rejected: known.rejection(cluster, key),
       certificate: known.reports(cluster).find(({ name }) => name && keyOf(name) === key),
+    };
+  };
+}
+
+/** What all replicas know of the clusters. */
+export type ClusterKnowledge = Pick<LocalKnowledge, "isConnected" | "isRevoked">;
+
+/** Facts as the Meshes tell them, where whichever replica held the session wrote them. */
+export function meshFacts(known: ClusterKnowledge): FactSource {
+  const decoded = new WeakMap<Mesh, IssuedCertificateStatus>();
+  return (mesh, wanted) => {
+    const cluster = clusterOf(mesh);
+    const stored = mesh.status?.issuedCertificate ?? {};
+    const certificate = decoded.get(mesh) ?? fromStored(certificateName(mesh), stored);
+    if (certificate) decoded.set(mesh, certificate);
+    return {
+      connected: known.isConnected(cluster),
+      revoked: known.isRevoked(cluster),
+      acknowledged: stored.acknowledgedVersion,
+      // What was said of an older version is no news of the one in force.
+      rejected: stored.rejectedVersion === wanted ? stored.rejected : undefined,
+      certificate,
     };
   };
 }

@@ -19,6 +19,7 @@ import { certificateName } from "../translate/translate.ts";
 import { type FactSource, localFacts, reportOf } from "./facts.ts";
 import { foldStatus } from "./fold.ts";
 import type { CertificateReport } from "./report.ts";
+import { describeProblems, rowsOf } from "./served.ts";
 
 /** Changes this close together become one status. */
 const QUIET_MS = 50;
@@ -117,19 +118,11 @@ export class StatusRoom {
         name: verdict.ref,
         // Through JSON: the wire's Struct has no place for undefined.
         status: JSON.parse(JSON.stringify(status)) as Record<string, unknown>,
-        clusters: reports.map(({ cluster, mesh, connected, applied, certificate }) => {
-          return { cluster, mesh, connected, applied, certificate };
-        }),
+        clusters: rowsOf(reports),
       });
     }
-    const sourceProblems = [
-      ...problems.map(
-        ({ file, line, column, message }) => `${[file, line, column].filter(Boolean).join(":")}: ${message}`,
-      ),
-      ...faults.map(({ file, message }) => `${file}: ${message}`),
-    ];
     this.#previous = next;
-    this.statuses.set({ virtualMeshes, sourceProblems });
+    this.statuses.set({ virtualMeshes, sourceProblems: describeProblems(problems, faults) });
     // A full disk must not end the sessions: what is shown stays right, and the next change tries again.
     await this.#save(inForce).catch((error: unknown) => {
       this.#options.log.error("the status cannot be stored", { err: error });

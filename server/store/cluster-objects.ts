@@ -5,6 +5,7 @@ import { createObject, readObject, replaceObject } from "../../common/kube/objec
 import { Reflector } from "../../common/kube/reflector.ts";
 import type { KubeObject } from "../../common/kube/resource-type.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
+import { Latest } from "../../common/runtime/latest.ts";
 import { runTasks } from "../../common/runtime/tasks.ts";
 import type { ApiServerContext } from "./kubernetes-context.ts";
 import { SeenObjects } from "./seen-objects.ts";
@@ -44,9 +45,12 @@ export class ClusterObjects {
     this.#seen = new SeenObjects(context.clock);
   }
 
+  /** Set once all were listed and are known here. */
+  readonly synced = new Latest<true>();
+
   /** True once all were listed. */
   get isSynced(): boolean {
-    return this.#reflector.objects.value !== undefined;
+    return this.synced.value ?? false;
   }
 
   get(name: string): KubernetesCluster | undefined {
@@ -83,7 +87,10 @@ export class ClusterObjects {
     await runTasks(signal, {
       clusters: (stop) => this.#reflector.run(stop),
       "cluster changes": async (stop) => {
-        for await (const objects of this.#reflector.objects.watch(stop)) this.#hear(objects);
+        for await (const objects of this.#reflector.objects.watch(stop)) {
+          this.#hear(objects);
+          if (!this.synced.value) this.synced.set(true);
+        }
       },
     });
   }

@@ -12,17 +12,7 @@ import { KubernetesLeadership } from "./kubernetes-leadership.ts";
 import { openKubernetesPipeline } from "./kubernetes-pipeline.ts";
 import { KubernetesPki } from "./kubernetes-pki.ts";
 import { KubernetesSessions } from "./kubernetes-sessions.ts";
-import type { Leadership } from "./leadership.ts";
 import { Replicas } from "./replicas.ts";
-
-/** What everything that works on the API server shares. */
-export interface KubernetesContext extends ApiServerContext {
-  /** Name of this replica. */
-  readonly replica: string;
-  readonly leadership: Leadership;
-  readonly clusters: ClusterObjects;
-  readonly events: EventRecorder;
-}
 
 /** What the last records of sessions get at the end: the next replica reads them, and does well without. */
 const FLUSH_MS = 2_000;
@@ -54,7 +44,7 @@ export async function openKubernetesHome(config: ServerConfig, common: HomeConte
     sessions,
     leadership,
     openPipeline: async (deps) => {
-      const pipeline = await openKubernetesPipeline({ ...context, replica, leadership, clusters, events }, deps);
+      const pipeline = await openKubernetesPipeline({ ...context, clusters, events }, deps);
       return { ...pipeline, leaderTasks: { ...pipeline.leaderTasks, replicas: (stop) => replicas.prune(stop) } };
     },
     notReady: () => [...pki.notReady, ...(clusters.isSynced ? [] : ["the clusters have not been read yet"])],

@@ -8,6 +8,7 @@ import type { SessionStore } from "../identity/session-store.ts";
 import type { Hub } from "../relay/hub.ts";
 import type { IntentBook } from "../relay/intent-book.ts";
 import type { StatusBook } from "../relay/status-book.ts";
+import type { AgentAnswers } from "../relay/views.ts";
 import type { LeaderTask } from "./leadership.ts";
 
 /** What a pipeline works on: the rooms between which it stands. */
@@ -19,7 +20,7 @@ export interface PipelineDeps {
   /** Sessions of all replicas. */
   readonly sessions: SessionStore;
   /** Facts of the sessions of this replica. */
-  readonly hub: Pick<Hub, "acknowledged" | "rejection">;
+  readonly hub: Pick<Hub, "acknowledged" | "rejection" | "live">;
   /** undefined for a cluster that is not registered. */
   readonly cluster: (name: string) => ClusterRecord | undefined;
   readonly clock: Clock;
@@ -36,6 +37,8 @@ export interface Pipeline {
   readonly sessionChanged: (cluster: string) => void;
   /** To be called when the record of a cluster, or its session at any replica, changed. */
   readonly clusterChanged: (cluster: string) => void;
+  /** What the agent of a cluster said whose session another replica holds. Absent where there is no other replica. */
+  readonly answers?: (cluster: string) => AgentAnswers;
   readonly tasks: Readonly<Record<string, Task>>;
   /** What only the leader does. */
   readonly leaderTasks: Readonly<Record<string, LeaderTask>>;

@@ -28,6 +28,12 @@ export async function openStandalonePipeline(
     acknowledged: (cluster: string, key: string) => hub.acknowledged(cluster, key),
     rejection: (cluster: string, key: string) => hub.rejection(cluster, key),
   };
+  const ignored = new Set<string>();
+  reports.onDiscovery((cluster) => {
+    if (ignored.has(cluster)) return;
+    ignored.add(cluster);
+    log.info("discovered meshes are ignored: here they are files", { cluster });
+  });
   return {
     statuses: status.statuses,
     notReady: () => (reconciler.reconciled.value ? [] : ["the sources have not been read yet"]),

@@ -99,7 +99,7 @@ export const ALLOWED: readonly Question[] = [
   ...questions(SERVER, "gloo-mesh", [
     ["list watch", "virtualmeshes", NETWORKING],
     ["patch", "virtualmeshes/status", NETWORKING],
-    ["create list patch watch", "meshes", DISCOVERY],
+    ["create delete list patch watch", "meshes", DISCOVERY],
     ["patch", "meshes/status", DISCOVERY],
     ["create get list watch", "kubernetesclusters", "multicluster.solo.io"],
     ["update", "kubernetesclusters/status", "multicluster.solo.io"],
@@ -159,7 +159,7 @@ export const REFUSED: readonly Question[] = [
     ["delete patch update", "secrets", "", "relay-root-tls-secret"],
     ["delete patch update", "secrets", "", "relay-tls-signing-secret"],
     ["create delete patch update", "virtualmeshes", NETWORKING],
-    ["delete", "meshes", DISCOVERY],
+    ["update deletecollection", "meshes", DISCOVERY],
     ["delete patch update", "kubernetesclusters", "multicluster.solo.io"],
     ["create get", "pods/exec"],
     ["create", "pods"],

@@ -11,7 +11,7 @@ const RULES = [
   {
     apiGroups: ["discovery.mesh.gloo.solo.io"],
     resources: ["meshes"],
-    verbs: ["create", "list", "patch", "watch"],
+    verbs: ["create", "delete", "list", "patch", "watch"],
   },
   { apiGroups: ["discovery.mesh.gloo.solo.io"], resources: ["meshes/status"], verbs: ["patch"] },
   {

@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { parse } from "yaml";
+import type { MeshStatus } from "../../common/api/discovery.ts";
+import { refKey } from "../../common/api/meta.ts";
 import { parseResources } from "../../common/api/parse.ts";
 import type { KubeObject } from "../../common/kube/resource-type.ts";
-import { snapshotOf } from "../intent/snapshot.ts";
+import { snapshotOf as snapshotOfFiles } from "../intent/snapshot.ts";
 import { validate } from "../intent/validate.ts";
-import { intentOfObjects } from "./kubernetes-source.ts";
+import { intentVersion, snapshotOf, WorldReader, type World } from "./world.ts";
 
 const EXAMPLES = new URL("../../examples/", import.meta.url);
 const TEXTS = readdirSync(EXAMPLES).map((file) => readFileSync(new URL(file, EXAMPLES), "utf8"));
@@ -22,8 +24,19 @@ const stored = (): KubeObject[] =>
 const changed = (kind: string, change: (object: KubeObject) => object): KubeObject[] =>
   stored().map((object) => (object.kind === kind ? (change(object) as KubeObject) : object));
 
-test("kubernetes source - the objects give the intent that the same files give", () => {
-  const fromFiles = snapshotOf(TEXTS.map((text, index) => parseResources(text, `${index}.yaml`)));
+const READER = new WorldReader();
+
+function worldOf(objects: readonly KubeObject[], reader = READER): World {
+  const of = (kind: string) =>
+    new Map(objects.filter((object) => object.kind === kind).map((object) => [refKey(object.metadata), object]));
+  const [virtualMeshes, meshes, kubernetesClusters] = [of("VirtualMesh"), of("Mesh"), of("KubernetesCluster")];
+  return reader.read({ virtualMeshes, meshes, kubernetesClusters }, []);
+}
+
+const intentOfObjects = (objects: readonly KubeObject[]) => snapshotOf(worldOf(objects));
+
+test("world - the objects give the intent that the same files give", () => {
+  const fromFiles = snapshotOfFiles(TEXTS.map((text, index) => parseResources(text, `${index}.yaml`)));
   const fromObjects = intentOfObjects(stored());
   const essence = ({ virtualMeshes, meshes, kubernetesClusters, problems }: typeof fromObjects) => ({
     resources: [...virtualMeshes, ...meshes, ...kubernetesClusters].map(({ kind, metadata, spec }) => [
@@ -41,16 +54,35 @@ test("kubernetes source - the objects give the intent that the same files give",
   );
 });
 
-test("kubernetes source - a status, even one of another version, changes nothing", () => {
+test("world - a status, even one of another version, changes no intent; a spec and what applies do", () => {
   const written = changed("VirtualMesh", (object) => ({
     ...object,
     metadata: { ...object.metadata, resourceVersion: "99" },
     status: { state: "FROM_THE_FUTURE" },
   }));
-  assert.deepEqual(intentOfObjects(written), intentOfObjects(stored()));
+  assert.deepEqual(intentOfObjects(written).problems, []);
+  const before = intentVersion(worldOf(stored()));
+  assert.equal(intentVersion(worldOf(written)), before);
+  const withStatus = (status: MeshStatus) => worldOf(changed("Mesh", (object) => ({ ...object, status })));
+  assert.equal(intentVersion(withStatus({ issuedCertificate: { state: "FINISHED" } })), before);
+  const edited = changed("VirtualMesh", (object) => ({ ...object, metadata: { ...object.metadata, generation: 2 } }));
+  const others = [
+    worldOf(edited),
+    worldOf(stored().slice(1)),
+    withStatus({ removal: { since: "2026-01-01T00:00:00.000Z" } }),
+    withStatus({ appliedVirtualMesh: { ref: { name: "vm", namespace: "gloo-mesh" }, observedGeneration: 1 } }),
+  ];
+  assert.equal(new Set([before, ...others.map(intentVersion)]).size, 5);
 });
 
-test("kubernetes source - an object that does not fit its schema is a problem of its own, and harms no other", () => {
+test("world - an object that did not change is the same one in the next world", () => {
+  const objects = stored();
+  const [first, second] = [worldOf(objects), worldOf([...objects.slice(1), { ...objects[0]! }])];
+  const shared = [...first.meshes].filter(([key, mesh]) => second.meshes.get(key) === mesh);
+  assert.ok(shared.length >= first.meshes.size - 1);
+});
+
+test("world - an object that does not fit its schema is a problem of its own, and harms no other", () => {
   const snapshot = intentOfObjects(
     changed("VirtualMesh", (object) => ({ ...object, spec: { meshes: [{ nme: "m" }] } })),
   );
@@ -68,7 +100,7 @@ test("kubernetes source - an object that does not fit its schema is a problem of
   assert.deepEqual([verdict?.outcome, verdict?.state], ["refused", "INVALID"]);
 });
 
-test("kubernetes source - a deletionTimestamp is a removal on purpose; an object that is gone is missing", () => {
+test("world - a deletionTimestamp is a removal on purpose; an object that is gone is missing", () => {
   const before = intentOfObjects(stored());
   const [accepted] = validate(before).values();
   assert.ok(accepted?.spec);
