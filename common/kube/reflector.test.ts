@@ -162,6 +162,21 @@ test("reflector - a connection that fell silent is given up, and one that never 
   await until(reflector, ["a", "b"]);
 });
 
+test("reflector - a watch on which nothing happens for long is opened anew without an alarm", async () => {
+  const answers = [stream(), stream(), stream(["ADDED", mesh("b", 8)])];
+  await using fake = await startFake([list(7, ["a"])], answers);
+  const reflector = fake.follow({ idleMs: 100 });
+  const faults: unknown[] = [];
+  const stop = new AbortController();
+  const watching = (async () => {
+    for await (const fault of reflector.fault.watch(stop.signal)) if (fault) faults.push(fault);
+  })();
+  await until(reflector, ["a", "b"]);
+  stop.abort();
+  await watching;
+  assert.deepEqual(faults, []);
+});
+
 test("reflector - an abort ends it at once, also while nothing answers", async () => {
   const startMs = performance.now();
   for (const answer of [stream(), () => undefined]) {

@@ -121,18 +121,27 @@ export class Reflector {
 
   async #watch(resourceVersion: string, signal: AbortSignal): Promise<void> {
     const { client, type, random, idleMs = 90_000 } = this.#options;
+    const state = { isOpen: false };
     const timeoutSeconds = String(Math.round(WATCH_SECONDS * (1 + random())));
     const request = {
       what: `watch ${type.plural}`,
       path: this.#path,
       query: { ...this.#selector, resourceVersion, timeoutSeconds, allowWatchBookmarks: "true" },
       idleMs,
-      onOpen: () => this.#setFault(null),
+      onOpen: () => {
+        state.isOpen = true;
+        this.#setFault(null);
+      },
       onEvent: (event: string, object: unknown) => {
         if (this.#reflection.event(event, object)) this.#publishSoon();
       },
     };
-    await client.watch(request, signal);
+    try {
+      await client.watch(request, signal);
+    } catch (thrown) {
+      // A collection in which nothing happens gets no bookmarks, either: a new watch tells whether anybody is there.
+      if (!state.isOpen || MeshError.from(thrown).code !== "deadline_exceeded") throw thrown;
+    }
   }
 
   get #selector(): Readonly<Record<string, string>> {
