@@ -117,6 +117,25 @@ suite("real api server, agent", { skip: skipWithout([...API_SERVER_TOOLS, ...HEL
     assert.deepEqual([...refusals.keys()], [keyOf(name)]);
     assert.match(refusals.get(keyOf(name))?.message ?? "", /foreign exists, and this agent did not make it/);
     assert.equal(refusals.get(keyOf(name))?.retriable, true);
+
+    // One that is taken out stays as such while it is used, and goes when it is let go; deleted, it is gone for good.
+    const spare = { namespace: NAMESPACE, name: "spare" };
+    const other = wireResource(spare, Buffer.from(IssuedCertificate.encode({ ...renamed, name: spare }).finish()));
+    const heldAs = async (): Promise<unknown> => {
+      const { metadata } = await world.get<CertificateObject>("issuedcertificate", "spare");
+      return metadata.annotations?.["relay.mesh.gloo.solo.io/held"];
+    };
+    const save = (removed: boolean | undefined) => {
+      const detached = new Map(removed === undefined ? [] : [[keyOf(spare), { resource: other, removed }] as const]);
+      return store.save({ managed: held.managed, detached }, signal);
+    };
+    await save(false);
+    assert.equal(await heldAs(), "detached");
+    await save(true);
+    assert.equal(await heldAs(), "released");
+    assert.deepEqual([...(await store.load(signal)).detached.values()][0]?.removed, true);
+    await save(undefined);
+    assert.doesNotMatch(await kubectl("get", "issuedcertificates"), /spare/);
     client.close();
   });
 
@@ -189,6 +208,10 @@ suite("real api server, agent", { skip: skipWithout([...API_SERVER_TOOLS, ...HEL
     moved.report({ ...proved(await moved.next("order"), "0c"), state: CertificateState.CERTIFICATE_STATE_ISSUED });
     const after = await world.certificate("folded by the other", ({ status }) => status?.state === "ISSUED");
     assert.deepEqual(agents(after), { [one.uid]: "agent-2 0c", [two.uid]: "agent-2 0b" });
+    const told = await world.status("told to the server", ({ certificate }) =>
+      isDeepStrictEqual(certificate?.replicas.map(({ serial }) => serial).sort(), ["0b", "0c"]),
+    );
+    assert.equal(told.connected, true, "another session took over");
 
     // What is gone is forgotten: the replica's certificates, and the entry of a pod that was scaled away.
     await kubectl("delete", "pod", "agent-1", "--force", "--grace-period=0");
@@ -196,5 +219,8 @@ suite("real api server, agent", { skip: skipWithout([...API_SERVER_TOOLS, ...HEL
     atSecond[Symbol.dispose]();
     await world.api.kubectl(["scale", "deployment", "istiod", "--replicas=0", "-n", "istio-system"]);
     await world.certificate("forgotten", (found) => agents(found)[two.uid] === undefined);
+    await world.status("forgotten at the server, too", ({ certificate }) => {
+      return certificate?.replicas.every(({ serial }) => serial !== "0b") === true;
+    });
   });
 });

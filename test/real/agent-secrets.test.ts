@@ -78,7 +78,11 @@ test(
         data: object;
       };
     assert.deepEqual((await published()).data, { "agent-1.pem": "one anew", "agent-2.pem": "two", notes: "mine" });
-    await pruneCa(of(""), staleKeys(await published(), (replica) => replica !== "agent-2"), signal);
+    await pruneCa(
+      of(""),
+      staleKeys(await published(), (replica) => replica !== "agent-2"),
+      signal,
+    );
     assert.deepEqual((await published()).data, { "agent-2.pem": "two", notes: "mine" });
     client.close();
   },

@@ -2,7 +2,11 @@ import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
 import { Dialer } from "../../common/session/client.ts";
-import { RegistryServiceService } from "../../proto/gen/admin/v1/admin.ts";
+import {
+  AdminServiceService,
+  type ClusterCertificate,
+  RegistryServiceService,
+} from "../../proto/gen/admin/v1/admin.ts";
 import type { IssuedCertificate } from "../../common/api/certificates.ts";
 import {
   IstiodServiceService,
@@ -95,6 +99,25 @@ export class AgentWorld implements AsyncDisposable {
         secret("relay-identity-token-secret", { token }, { labels }),
       );
       return token;
+    } finally {
+      dialer.close();
+    }
+  }
+
+  /** Waits until the server tells of the cluster's certificate what `accept` takes. */
+  async status(what: string, accept: (cluster: ClusterCertificate) => boolean): Promise<ClusterCertificate> {
+    const dialer = new Dialer({ address: `unix:${this.folder.file("state", "admin.sock")}`, peer: "admin socket" });
+    try {
+      const request = { virtualMesh: undefined };
+      for await (const { virtualMeshes } of dialer.serverStream(
+        AdminServiceService.watchStatus,
+        request,
+        AbortSignal.timeout(60_000),
+      )) {
+        const found = virtualMeshes.flatMap(({ clusters }) => clusters).find(accept);
+        if (found) return found;
+      }
+      throw new Error(`${what}: the server ended the stream`);
     } finally {
       dialer.close();
     }
