@@ -18,7 +18,7 @@ import type { CertificateReport } from "./report.ts";
 export function servedStatus(world: World, known: MeshReports): MeshesStatus {
   known.keepOnly(world.meshes);
   const applied = new Map<string, CertificateReport[]>();
-  for (const [, mesh] of [...world.meshes].sort(byKey)) {
+  for (const mesh of world.meshes.values()) {
     const intent = appliedIntent(mesh);
     if (!intent) continue;
     const key = refKey(intent.ref);

@@ -82,6 +82,13 @@ test("world - an object that did not change is the same one in the next world", 
   assert.ok(shared.length >= first.meshes.size - 1);
 });
 
+test("world - the order in which objects were heard of changes nothing", () => {
+  const keysOf = ({ meshes, stored }: World) => [...meshes.keys(), ...stored.keys()];
+  const objects = stored();
+  assert.deepEqual(keysOf(worldOf(objects.toReversed())), keysOf(worldOf(objects)));
+  assert.equal(keysOf(worldOf(objects)).length, 3);
+});
+
 test("world - an object that does not fit its schema is a problem of its own, and harms no other", () => {
   const snapshot = intentOfObjects(
     changed("VirtualMesh", (object) => ({ ...object, spec: { meshes: [{ nme: "m" }] } })),

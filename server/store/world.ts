@@ -9,8 +9,8 @@ import type { IntentSnapshot } from "../intent/snapshot.ts";
 import type { SourceFault } from "./source-directory.ts";
 
 /**
- * The objects of an API server that intent and status are made of, at one moment, by `refKey` and with their status. One
- * that did not change is the same object as before.
+ * The objects of an API server that intent and status are made of, at one moment, by `refKey` and in its order, with
+ * their status. One that did not change is the same object as before.
  */
 export interface World {
   readonly virtualMeshes: ReadonlyMap<string, VirtualMesh>;
@@ -48,7 +48,7 @@ export class WorldReader {
       virtualMeshes: this.#sound<VirtualMesh>(objects.virtualMeshes),
       meshes: this.#sound<Mesh>(objects.meshes),
       kubernetesClusters: this.#sound<KubernetesCluster>(objects.kubernetesClusters),
-      stored: objects.virtualMeshes,
+      stored: new Map(sorted([...objects.virtualMeshes])),
       problems: collections.flatMap((each) => [...each.values()].flatMap((object) => this.#problemsOf(object))),
       faults,
     };
@@ -56,7 +56,7 @@ export class WorldReader {
 
   #sound<T extends Resource>(objects: Objects): ReadonlyMap<string, T> {
     const sound = [...objects].filter(([, object]) => this.#problemsOf(object).length === 0);
-    return new Map(sound as unknown as [string, T][]);
+    return new Map(sorted(sound) as unknown as [string, T][]);
   }
 
   #problemsOf(object: KubeObject): readonly Problem[] {
@@ -65,6 +65,9 @@ export class WorldReader {
     return known;
   }
 }
+
+/** What is said of objects must not depend on the order in which a replica happened to hear of them. */
+const sorted = <T>(entries: readonly (readonly [string, T])[]) => entries.toSorted(([a], [b]) => (a < b ? -1 : 1));
 
 /** What people want, by these objects. */
 export function snapshotOf({ virtualMeshes, meshes, kubernetesClusters, problems }: World): IntentSnapshot {

@@ -281,7 +281,7 @@ describe("real kubernetes pipeline", { skip: skipWithout(API_SERVER_TOOLS) }, ()
     await setting.wait("Ready");
   });
 
-  it("removal - a mesh that is taken out is removed by name, told until it was acknowledged, and then Detached", async () => {
+  it("removal - a mesh that is taken out is removed by name, and told until it was acknowledged", async () => {
     const { api, agents } = setting;
     const only = [{ op: "replace", path: "/spec/meshes", value: [{ name: meshName(1), namespace: "gloo-mesh" }] }];
     const target = ["virtualmesh", "virtual-mesh", ...IN_NAMESPACE, "--type=json"];

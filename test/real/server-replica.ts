@@ -74,6 +74,8 @@ export class ServerReplica implements AsyncDisposable {
       isServed: () => true,
       sessions,
       onSessionChange: (cluster) => pipeline.sessionChanged(cluster),
+      // These agents say nothing unasked.
+      heartbeatMs: 3_600_000,
     });
     const cluster = () => undefined;
     const pipeline = await openKubernetesPipeline(context, { ...context, intents, reports, sessions, hub, cluster });
@@ -162,7 +164,7 @@ export class FakeAgent {
     const state = message === undefined ? FINISHED : FAILED;
     const certificates = [...this.held.values()].map(({ version, certificate }) => {
       const replica = ReplicaStatus.create({
-        ...{ podName: "istiod-1", podNamespace: "istio-system", podUid: "u", connected: true, state },
+        ...{ podName: "istiod-1", podNamespace: "istio-system", podUid: "u", serial: "01", connected: true, state },
         ...{ rootSha256: this.#root, notBefore: new Date(1_000), notAfter: new Date("2030-01-01T00:00:00Z") },
         ...(message !== undefined && { error: { code: "vault_sealed", message, hint: "" } }),
       });
