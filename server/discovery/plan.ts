@@ -8,8 +8,6 @@ export const CLUSTER_LABEL = "cluster.discovery.mesh.gloo.solo.io";
 /** Label of a discovered Mesh: who wrote it, by the server's namespace. A Mesh without it was made by hand. */
 export const OWNER_LABEL = "owner.discovery.mesh.gloo.solo.io";
 
-const DISCOVERED = "Discovered";
-
 /** What to do to the Meshes of a cluster so that they say what its agent found. */
 export interface DiscoveryPlan {
   /** Meshes to make, with their specs. */
@@ -73,7 +71,7 @@ export function discoveredConditions({ status }: Mesh, isFound: boolean, cluster
         reason: "NotReported",
         message: `the agent of ${cluster} does not report it any more; it stays while something uses it`,
       } as const);
-  return stampConditions([{ type: DISCOVERED, ...fact }], status?.conditions, { now: () => nowMs });
+  return stampConditions([{ type: "Discovered", ...fact }], status?.conditions, { now: () => nowMs });
 }
 
 /** The labels of a Mesh that was found. */
@@ -107,6 +105,6 @@ function isUsed({ status = {} }: Mesh): boolean {
 
 /** undefined for one that was never marked. */
 function isMarked({ status }: Mesh): boolean | undefined {
-  const condition = status?.conditions?.find(({ type }) => type === DISCOVERED);
+  const condition = status?.conditions?.find(({ type }) => type === "Discovered");
   return condition && condition.status === "True";
 }

@@ -7,12 +7,10 @@ import type { ConditionFact } from "../intent/verdict.ts";
 /** What the leader writes of a Mesh's status. */
 export type LeaderPart = Pick<MeshStatus, "observedGeneration" | "appliedVirtualMesh" | "removal" | "conditions">;
 
-const DETACHED = "Detached";
-
 /** The leader's part as it is stored. */
 export function leaderPartOf({ status = {} }: Mesh): LeaderPart {
   const { observedGeneration, appliedVirtualMesh, removal } = status;
-  const conditions = status.conditions?.filter(({ type }) => type === DETACHED) ?? [];
+  const conditions = status.conditions?.filter(({ type }) => type === "Detached") ?? [];
   return {
     ...(observedGeneration !== undefined && { observedGeneration }),
     ...(appliedVirtualMesh && { appliedVirtualMesh }),
@@ -55,12 +53,12 @@ function missingFacts(outcome: string | undefined): ConditionFact[] {
   if (outcome !== "missing") return [];
   const hint = "to release it, make the VirtualMesh again with an empty spec.meshes";
   const message = `the VirtualMesh is missing; what it asked for last stays in force (${hint})`;
-  return [{ type: DETACHED, status: "True", reason: "VirtualMeshMissing", message }];
+  return [{ type: "Detached", status: "True", reason: "VirtualMeshMissing", message }];
 }
 
 /** The agent keeps a certificate that nothing asks for: a mesh that was taken out, or a management cluster made anew. */
 function detachedFacts({ status }: Mesh): ConditionFact[] {
   if (status?.issuedCertificate?.detached !== true) return [];
   const message = "no VirtualMesh applies to the mesh; the certificate stays in force while an istiod uses it";
-  return [{ type: DETACHED, status: "True", reason: "NothingApplied", message }];
+  return [{ type: "Detached", status: "True", reason: "NothingApplied", message }];
 }

@@ -136,16 +136,24 @@ test("docs - metrics.md has the metrics that are registered, with type, labels a
 });
 
 test("docs - virtual-mesh.md has the conditions that a status can have", async () => {
-  const rooms = await sources(["server/{status,intent}/*.ts"]);
+  const text = await read("docs/virtual-mesh.md");
   // An Event has a type, too.
-  const made = rooms
-    .filter(({ path }) => !path.endsWith(".test.ts") && !path.endsWith("/events.ts"))
-    .flatMap(({ text }) => [...text.matchAll(/\btype: "([A-Z]\w+)"/g)].map(([, type = ""]) => type));
-  const rows = rowsOf(section(await read("docs/virtual-mesh.md"), "## Status"));
-  const start = rows.findIndex(([title]) => title === "condition");
-  const end = rows.findIndex(([title]) => title === "stage");
-  const told = rows.slice(start + 1, end).flatMap(([cell = ""]) => cell.split(", ").map(unquoted));
-  assert.deepEqual(told.toSorted(), [...new Set(made)].sort());
+  const events = "server/status/events.ts";
+  const ofMesh = ["server/status/mesh-part.ts", "server/discovery/plan.ts"];
+  const madeBy = async (globs: string[], without: string[] = []): Promise<string[]> => {
+    const files = (await sources(globs)).filter(({ path }) => !path.endsWith(".test.ts") && !without.includes(path));
+    const types = files.flatMap(({ text: code }) => [...code.matchAll(/\btype: "([A-Z]\w+)"/g)]);
+    return [...new Set(types.map(([, type = ""]) => type))].sort();
+  };
+  const told = (title: string): string[] => {
+    const rows = rowsOf(section(text, title));
+    const start = rows.findIndex(([head]) => head === "condition");
+    const length = rows.slice(start).findIndex(([head]) => head === "stage");
+    const table = rows.slice(start + 1, length < 0 ? undefined : start + length);
+    return table.flatMap(([cell = ""]) => cell.split(", ").map(unquoted)).sort();
+  };
+  assert.deepEqual(told("## Status"), await madeBy(["server/{status,intent}/*.ts"], [events, ...ofMesh]));
+  assert.deepEqual(told("## Mesh and KubernetesCluster"), await madeBy(ofMesh));
 });
 
 test("docs - the README's table of ports has every port that a program listens on by default", async () => {
