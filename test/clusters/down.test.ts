@@ -75,7 +75,8 @@ test("down - nothing is left of a cluster with pods, also when its programs were
   for (const program of ["kubelet", "containerd", "etcd"]) await one.node.stop(program, "KILL");
   await runCommand(process.execPath, [MAIN, "down", "--fleet", name]);
   assert.deepEqual(await leftOf(plan), []);
-  assert.deepEqual(await inSpace(), []);
+  // The kernel ends them; it takes its time on a busy machine.
+  await eventually("end of all programs", async () => (await inSpace()).length === 0);
   assert.deepEqual(await machine(), before);
 });
 
