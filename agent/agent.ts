@@ -4,7 +4,7 @@ import { Latest } from "../common/runtime/latest.ts";
 import type { Log } from "../common/runtime/log.ts";
 import { createRegistry, runMonitor } from "../common/runtime/metrics.ts";
 import type { ProgramContext } from "../common/runtime/process.ts";
-import { runTasks } from "../common/runtime/tasks.ts";
+import { joinTasks, runTasks, type Tasks } from "../common/runtime/tasks.ts";
 import { methodTable, runGrpcServer } from "../common/session/server.ts";
 import { runIstiodServer } from "./certs/istiod-server.ts";
 import { debugMethods, debugService, ISTIOD_SERVICE } from "./certs/istiod-service.ts";
@@ -29,9 +29,7 @@ export async function runAgent(config: AgentConfig, { log, signal }: ProgramCont
     const around = { config, clock, log };
     const isListening = new Latest(false);
     const ready = (): string[] => (isListening.value ? [] : ["the listener for istiods is not open yet"]);
-    await runTasks(signal, {
-      ...home.tasks,
-      ...status.tasks,
+    const own: Tasks = {
       istiods: (stop) => runIstiods(parts, around, { signal: stop, onListening: () => isListening.set(true) }),
       leader: (stop) => home.leadership.run((until) => leader.lead(until), stop),
       debug: (stop) => runDebug(parts, around, stop),
@@ -39,7 +37,8 @@ export async function runAgent(config: AgentConfig, { log, signal }: ProgramCont
         runMonitor({ listen: config.monitorListen, registry, ready }, stop, (listening) =>
           log.info("serving metrics", { listen: listening }),
         ),
-    });
+    };
+    await runTasks(signal, joinTasks(home.tasks, status.tasks, own));
   } finally {
     await home.close();
   }

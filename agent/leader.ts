@@ -3,7 +3,7 @@ import { MeshError } from "../common/runtime/errors.ts";
 import { Latest } from "../common/runtime/latest.ts";
 import type { Log } from "../common/runtime/log.ts";
 import { retry } from "../common/runtime/retry.ts";
-import { runTasks } from "../common/runtime/tasks.ts";
+import { joinTasks, runTasks, type Tasks } from "../common/runtime/tasks.ts";
 import { Dialer } from "../common/session/client.ts";
 import { keyOf } from "../common/session/resource-set.ts";
 import { IntentHolder } from "./apply/intent-holder.ts";
@@ -58,12 +58,12 @@ export class Leader {
     this.parts.set(parts);
     const { home, report } = this.#options;
     try {
-      await runTasks(signal, {
-        ...home.leaderTasks(report.statuses),
+      const own: Tasks = {
         relay: (stop) => runRelay(parts, stop),
         release: (stop) => this.#releaseUnused(parts.intent, stop),
         intent: (stop) => home.intent.guard((letGo, until) => parts.intent.restore(letGo, until), stop),
-      });
+      };
+      await runTasks(signal, joinTasks(home.leaderTasks(report.statuses), own));
     } finally {
       this.parts.set(null);
     }

@@ -2,7 +2,7 @@ import { AdminServiceService, RegistryServiceService } from "../proto/gen/admin/
 import { EnrollmentServiceService } from "../proto/gen/enrollment/v1/enrollment.ts";
 import type { Clock } from "../common/runtime/clock.ts";
 import type { Log } from "../common/runtime/log.ts";
-import type { Task } from "../common/runtime/tasks.ts";
+import type { Task, Tasks } from "../common/runtime/tasks.ts";
 import { methodTable, runGrpcServer, type GrpcServerOptions } from "../common/session/server.ts";
 import { adminService, registryService } from "./admin/services.ts";
 import { adminSocketOf, type ServerConfig } from "./config.ts";
@@ -34,7 +34,7 @@ export interface ListenerDeps {
 }
 
 /** The gRPC listeners of the server as tasks: what each serves, and to whom. */
-export function listenerTasks(parts: ServerParts, { config, clock, log }: ListenerDeps): Record<string, Task> {
+export function listenerTasks(parts: ServerParts, { config, clock, log }: ListenerDeps): Tasks {
   const { identity, hub, admin: sources } = parts;
   const { registry, pki } = identity;
   const { ca } = pki;

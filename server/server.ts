@@ -1,7 +1,7 @@
 import { systemClock } from "../common/runtime/clock.ts";
 import { createRegistry, runMonitor } from "../common/runtime/metrics.ts";
 import type { ProgramContext } from "../common/runtime/process.ts";
-import { runTasks } from "../common/runtime/tasks.ts";
+import { joinTasks, runTasks, type Tasks } from "../common/runtime/tasks.ts";
 import type { ServerConfig } from "./config.ts";
 import { listenerTasks } from "./listeners.ts";
 import { registerServerMetrics } from "./metrics.ts";
@@ -19,18 +19,17 @@ export async function runServer(config: ServerConfig, { log, signal }: ProgramCo
     const registry = createRegistry();
     const { sessions } = home;
     registerServerMetrics(registry, { registry: identity.registry, sessions, hub, statuses: pipeline.statuses });
-    await runTasks(signal, {
-      ...home.tasks,
-      ...pipeline.tasks,
+    const own: Tasks = {
       lead: (stop) => home.leadership.run(pipeline.leaderTasks, stop),
       hub: (stop) => hub.run(stop),
       certificate: (stop) => identity.pki.run(stop),
-      ...listenerTasks(parts, { config, clock, log }),
       monitor: (stop) =>
         runMonitor({ listen: config.monitorListen, registry, ready: notReady }, stop, (listening) =>
           log.info("serving metrics", { listen: listening }),
         ),
-    });
+    };
+    const listeners = listenerTasks(parts, { config, clock, log });
+    await runTasks(signal, joinTasks(home.tasks, pipeline.tasks, listeners, own));
   } finally {
     await home.close();
   }

@@ -5,7 +5,7 @@ import { Collection } from "../../common/kube/collection.ts";
 import type { Clock, Random } from "../../common/runtime/clock.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
-import { runTasks, type Task } from "../../common/runtime/tasks.ts";
+import { runTasks, type Tasks } from "../../common/runtime/tasks.ts";
 import { keyOf } from "../../common/session/resource-set.ts";
 import type { HeldCertificate } from "../certs/orders.ts";
 import type { Istiod } from "../discover/istiod-deployment.ts";
@@ -130,6 +130,6 @@ export class PodBouncer {
 }
 
 /** A bouncer as the work of a leader. */
-export function restartTasks(options: PodBouncerOptions): Readonly<Record<string, Task>> {
+export function restartTasks(options: PodBouncerOptions): Tasks {
   return { "restarts of pods": (stop) => new PodBouncer(options).run(stop) };
 }

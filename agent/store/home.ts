@@ -3,7 +3,7 @@ import type { Clock, Random } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
-import type { Task } from "../../common/runtime/tasks.ts";
+import type { Tasks } from "../../common/runtime/tasks.ts";
 import type { IssuedCertificateStatus, ReplicaStatus } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { Discovery } from "../../proto/gen/discovery/v1/discovery.ts";
 import type { IntentStore } from "../apply/intent-holder.ts";
@@ -24,7 +24,7 @@ export interface ClusterStatus {
   readonly statuses: Latest<readonly IssuedCertificateStatus[]>;
   /** These, and a last one without a name for pods that have no order. */
   readonly list: () => readonly IssuedCertificateStatus[];
-  readonly tasks: Readonly<Record<string, Task>>;
+  readonly tasks: Tasks;
 }
 
 /** Where the state of the agent lives: a directory of this machine, or the API server that its replicas share. */
@@ -41,9 +41,9 @@ export interface AgentHome {
   /** To be called once. */
   readonly openStatus: (book: LinkBook) => ClusterStatus;
   /** What keeps it up to date. */
-  readonly tasks: Readonly<Record<string, Task>>;
+  readonly tasks: Tasks;
   /** What one replica does for all of them in this home. */
-  readonly leaderTasks: (statuses: ClusterStatus["statuses"]) => Readonly<Record<string, Task>>;
+  readonly leaderTasks: (statuses: ClusterStatus["statuses"]) => Tasks;
   /** Gives it back; to be called when nothing uses it any more. */
   readonly close: () => Promise<void>;
 }

@@ -36,7 +36,10 @@ export class PodWatch {
     const touch: Task = async (stop) => {
       for await (const _ of Latest.changes(cells, stop)) this.changes.set((this.changes.value ?? 0) + 1);
     };
-    const tasks = [...this.#pods].map(([namespace, pods]): [string, Task] => [namespace, (stop) => pods.run(stop)]);
+    const tasks = [...this.#pods].map(([namespace, pods]): [string, Task] => [
+      `pods of ${namespace}`,
+      (stop) => pods.run(stop),
+    ]);
     await runTasks(signal, { ...Object.fromEntries(tasks), changes: touch });
   }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 import { MeshError } from "./errors.ts";
-import { runTasks, type Task } from "./tasks.ts";
+import { joinTasks, runTasks, type Task } from "./tasks.ts";
 
 const untilAborted: Task = async (signal) => {
   if (!signal.aborted) await once(signal, "abort");
@@ -39,4 +39,14 @@ test("tasks - an abort from outside ends all of them without an error, whatever 
   const running = runTasks(controller.signal, { throwing, untilAborted });
   controller.abort(new MeshError("canceled", "stop"));
   await running;
+});
+
+test("tasks - rooms that name a task alike are a fault, instead of one task that never runs", () => {
+  const [one, other]: Task[] = [() => Promise.resolve(), () => Promise.resolve()];
+  assert.ok(one && other);
+  assert.deepEqual(joinTasks({ one }, { other }), { one, other });
+  assert.throws(() => joinTasks({ sessions: one }, { sessions: other }), {
+    code: "internal",
+    message: /named sessions/,
+  });
 });

@@ -1,13 +1,28 @@
 import { MeshError } from "./errors.ts";
 
 export type Task = (signal: AbortSignal) => Promise<void>;
+/** By name. */
+export type Tasks = Readonly<Record<string, Task>>;
+
+/**
+ * Tasks of several rooms as one set. Throws `internal` when two have the same name: spread into one object, the second
+ * would silently take the place of the first.
+ */
+export function joinTasks<T>(...sets: readonly Readonly<Record<string, T>>[]): Readonly<Record<string, T>> {
+  const joined: Record<string, T> = {};
+  for (const [name, task] of sets.flatMap((set) => Object.entries(set))) {
+    if (Object.hasOwn(joined, name)) throw new MeshError("internal", `two tasks are named ${name}`);
+    joined[name] = task;
+  }
+  return joined;
+}
 
 /**
  * Runs named long-lived tasks together until `signal` is aborted or one of them fails or returns. The first failure
  * cancels the rest; all are awaited; then it is thrown with the task's name in front. A task that returns while nobody
  * asked it to stop counts as failed: long-lived work has no natural end.
  */
-export async function runTasks(signal: AbortSignal, tasks: Readonly<Record<string, Task>>): Promise<void> {
+export async function runTasks(signal: AbortSignal, tasks: Tasks): Promise<void> {
   const stop = new AbortController();
   const linked = AbortSignal.any([signal, stop.signal]);
   let failure: MeshError | undefined;

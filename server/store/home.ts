@@ -1,7 +1,7 @@
 import type { Clock, Random } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { Log } from "../../common/runtime/log.ts";
-import type { Task } from "../../common/runtime/tasks.ts";
+import type { Tasks } from "../../common/runtime/tasks.ts";
 import { isKubernetesMode } from "../../common/kube/settings.ts";
 import type { ServerConfig } from "../config.ts";
 import type { ServerIdentity } from "../identity/identity.ts";
@@ -20,7 +20,7 @@ export interface Home {
   /** Reasons why agents cannot be served yet; empty when they can. */
   readonly notReady: () => readonly string[];
   /** What keeps it up to date. */
-  readonly tasks: Readonly<Record<string, Task>>;
+  readonly tasks: Tasks;
   /** Gives it back; to be called when nothing uses it any more. */
   readonly close: () => Promise<void>;
 }

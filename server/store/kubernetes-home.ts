@@ -1,7 +1,7 @@
 import { KubeClient } from "../../common/kube/client.ts";
 import { EventRecorder } from "../../common/kube/events.ts";
 import { kubeconfigOf, replicaNameOf } from "../../common/kube/settings.ts";
-import type { Task } from "../../common/runtime/tasks.ts";
+import { joinTasks, type Tasks } from "../../common/runtime/tasks.ts";
 import { serverNamesOf, type ServerConfig } from "../config.ts";
 import { serverIdentity } from "../identity/identity.ts";
 import { ClusterObjects } from "./cluster-objects.ts";
@@ -12,6 +12,7 @@ import { KubernetesLeadership } from "./kubernetes-leadership.ts";
 import { openKubernetesPipeline } from "./kubernetes-pipeline.ts";
 import { KubernetesPki } from "./kubernetes-pki.ts";
 import { KubernetesSessions } from "./kubernetes-sessions.ts";
+import type { LeaderTask } from "./leadership.ts";
 import { Replicas } from "./replicas.ts";
 
 /** What the last records of sessions get at the end: the next replica reads them, and does well without. */
@@ -33,7 +34,7 @@ export async function openKubernetesHome(config: ServerConfig, common: HomeConte
   const enrolled = (): number | undefined =>
     clusters.isSynced ? store.list().filter(({ state }) => state === "ENROLLED").length : undefined;
   const pki = new KubernetesPki({ ...context, names: serverNamesOf(config), ownCertificates, enrolled });
-  const tasks: Readonly<Record<string, Task>> = {
+  const tasks: Tasks = {
     clusters: (stop) => clusters.run(stop),
     replicas: (stop) => replicas.run(stop),
     sessions: (stop) => sessions.run(stop),
@@ -45,7 +46,8 @@ export async function openKubernetesHome(config: ServerConfig, common: HomeConte
     leadership,
     openPipeline: async (deps) => {
       const pipeline = await openKubernetesPipeline({ ...context, clusters, events }, deps);
-      return { ...pipeline, leaderTasks: { ...pipeline.leaderTasks, replicas: (stop) => replicas.prune(stop) } };
+      const pruning: Record<string, LeaderTask> = { "dead replicas": (stop) => replicas.prune(stop) };
+      return { ...pipeline, leaderTasks: joinTasks(pipeline.leaderTasks, pruning) };
     },
     notReady: () => [...pki.notReady, ...(clusters.isSynced ? [] : ["the clusters have not been read yet"])],
     tasks,

@@ -2,7 +2,7 @@ import type { EventRecorder } from "../../common/kube/events.ts";
 import type { KubeObject } from "../../common/kube/resource-type.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import { keyOf } from "../../common/session/resource-set.ts";
-import { runTasks, type Task } from "../../common/runtime/tasks.ts";
+import { runTasks, type Tasks } from "../../common/runtime/tasks.ts";
 import type { MeshesStatus } from "../admin/services.ts";
 import { DiscoveryRoom } from "../discovery/discovery-room.ts";
 import { IntentLeader } from "../intent/intent-leader.ts";
@@ -39,7 +39,7 @@ export async function openKubernetesPipeline(context: PipelineContext, deps: Pip
 
 class KubernetesPipeline implements Pipeline {
   readonly statuses = new Latest<MeshesStatus>();
-  readonly tasks: Readonly<Record<string, Task>>;
+  readonly tasks: Tasks;
   readonly leaderTasks: Readonly<Record<string, LeaderTask>>;
   readonly #context: PipelineContext;
   readonly #source: KubernetesSource;
@@ -77,7 +77,7 @@ class KubernetesPipeline implements Pipeline {
     this.tasks = {
       source: (stop) => this.#source.run(stop),
       translate: (stop) => this.#translate(stop),
-      sessions: (stop) => this.#sessions.run(stop),
+      "session status": (stop) => this.#sessions.run(stop),
       discovery: (stop) => discovery.run(stop),
       status: (stop) => this.#serve(stop),
     };

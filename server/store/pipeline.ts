@@ -1,7 +1,7 @@
 import type { Clock, Random } from "../../common/runtime/clock.ts";
 import type { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
-import type { Task } from "../../common/runtime/tasks.ts";
+import type { Tasks } from "../../common/runtime/tasks.ts";
 import type { MeshesStatus } from "../admin/services.ts";
 import type { ClusterRecord } from "../identity/records.ts";
 import type { SessionStore } from "../identity/session-store.ts";
@@ -39,7 +39,7 @@ export interface Pipeline {
   readonly clusterChanged: (cluster: string) => void;
   /** What the agent of a cluster said whose session another replica holds. Absent where there is no other replica. */
   readonly answers?: (cluster: string) => AgentAnswers;
-  readonly tasks: Readonly<Record<string, Task>>;
+  readonly tasks: Tasks;
   /** What only the leader does. */
   readonly leaderTasks: Readonly<Record<string, LeaderTask>>;
 }

@@ -4,7 +4,7 @@ import { systemClock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import { silentLog } from "../../common/runtime/log.ts";
-import { runTasks, type Task } from "../../common/runtime/tasks.ts";
+import { runTasks, type Tasks } from "../../common/runtime/tasks.ts";
 import type { Send } from "../../common/session/handlers.ts";
 import { digestOf, ISSUED_CERTIFICATE, keyOf, versionOf } from "../../common/session/resource-set.ts";
 import {
@@ -35,7 +35,7 @@ interface ReplicaParts {
   readonly pipeline: Pipeline;
   readonly intents: IntentBook;
   readonly client: KubeClient;
-  readonly tasks: Readonly<Record<string, Task>>;
+  readonly tasks: Tasks;
 }
 
 /** One replica of the server's pipeline, in this process, on a real API server. Sessions are known to all replicas. */
@@ -80,7 +80,7 @@ export class ServerReplica implements AsyncDisposable {
     const cluster = () => undefined;
     const pipeline = await openKubernetesPipeline(context, { ...context, intents, reports, sessions, hub, cluster });
     sessions.onChange((name) => pipeline.clusterChanged(name));
-    const tasks: Record<string, Task> = {
+    const tasks: Tasks = {
       clusters: (signal) => clusters.run(signal),
       events: (signal) => events.run(signal),
     };

@@ -56,6 +56,8 @@ suite("real api server, two replicas", { skip: skipWithout(API_SERVER_TOOLS) }, 
     assert.deepEqual([status?.session?.replica, status?.session?.connected], ["replica-b", true]);
     assert.equal(status?.identity?.state, "ENROLLED");
     session.close();
+    for (const replica of replicas()) await replica.until("has left", "cluster-1", ({ connected }) => !connected);
+    assert.equal((await cluster("cluster-1")).status?.session?.endReason, "the agent left");
   });
 
   test("real replicas - a token used twice at two replicas in one moment gives one identity", async () => {
@@ -93,6 +95,19 @@ suite("real api server, two replicas", { skip: skipWithout(API_SERVER_TOOLS) }, 
     for (const replica of replicas()) {
       await assert.rejects(agent.connect(replica), { code: "permission_denied" });
     }
+    await eventually("events tell of it", async () => {
+      const args = ["get", "events.events.k8s.io", "--namespace", "gloo-mesh", "--output"];
+      const output = 'jsonpath={range .items[?(@.regarding.name=="traitor")]}{.reason}/{.type} {end}';
+      const told = (await world.api.kubectl([...args, output])).trim().split(" ").sort();
+      const expected = [
+        "Connected/Normal",
+        "Disconnected/Normal",
+        "Enrolled/Normal",
+        "Revoked/Warning",
+        "TokenIssued/Normal",
+      ];
+      return told.join() === expected.join();
+    });
     const again = await other.enroll(await other.register("traitor"));
     (await again.connect(one)).close();
     await assert.rejects(agent.connect(one), { code: "unauthenticated" });
