@@ -11,6 +11,7 @@ import type { AgentConfig } from "./config.ts";
 import { AgentIdentity } from "./identity/agent-identity.ts";
 import type { AgentCredentials } from "./identity/documents.ts";
 import { enrollmentAddressOf } from "./identity/options.ts";
+import { relayChannel, type RelayChannel } from "./relay/relay-channel.ts";
 import { RelayClient, type ReportSources } from "./relay/relay-client.ts";
 import type { AgentHome } from "./store/home.ts";
 
@@ -78,7 +79,7 @@ export class Leader {
     const open = async (): Promise<LeaderParts> => {
       const identity = await AgentIdentity.open({ home: home.identity, cluster, enrollment, ...common });
       const intent = await IntentHolder.open(home.intent, signal);
-      const dial = (credentials: AgentCredentials): Dialer => dialServer(config, credentials);
+      const dial = (credentials: AgentCredentials): RelayChannel => relayChannel(dialServer(config, credentials));
       return { identity, intent, relay: new RelayClient({ ...common, identity, intent, report, dial }) };
     };
     const { patient } = home.identity;

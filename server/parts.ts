@@ -1,9 +1,8 @@
 import type { Clock, Random } from "../common/runtime/clock.ts";
-import { MeshError } from "../common/runtime/errors.ts";
 import type { Log } from "../common/runtime/log.ts";
 import type { AdminSources } from "./admin/services.ts";
 import type { ServerIdentity } from "./identity/identity.ts";
-import { Hub } from "./relay/hub.ts";
+import { Hub, notServed } from "./relay/hub.ts";
 import { viewIntent, viewRecord } from "./relay/views.ts";
 import { IntentBook } from "./relay/intent-book.ts";
 import { StatusBook } from "./relay/status-book.ts";
@@ -36,7 +35,6 @@ export async function openParts({ home, clock, random, log }: PartsOptions): Pro
   const notReady = (): string[] => [...home.notReady(), ...pipeline.notReady()];
   const hub = new Hub({
     clock,
-    random,
     log,
     intents,
     statuses: reports,
@@ -53,13 +51,7 @@ export async function openParts({ home, clock, random, log }: PartsOptions): Pro
     const wasConnected = sessions.isConnected(name);
     return hub.close(name, notServed(name)) || wasConnected;
   });
-  sessions.onChange((name) => {
-    const session = sessions.get(name);
-    if (session) hub.outranked(name, session.epoch);
-    // Revoked or deleted by whomever: at another replica, or with kubectl.
-    if (!registry.isServed(name)) hub.close(name, notServed(name));
-    pipeline.clusterChanged(name);
-  });
+  sessions.onChange((name) => pipeline.clusterChanged(name));
   const admin: AdminSources = {
     watchStatus: (until) => pipeline.statuses.watch(until),
     listSessions: () =>
@@ -72,8 +64,3 @@ export async function openParts({ home, clock, random, log }: PartsOptions): Pro
   };
   return { identity, hub, pipeline, admin, notReady };
 }
-
-const notServed = (cluster: string): MeshError =>
-  new MeshError("permission_denied", `cluster ${cluster} is revoked, or not registered any more`, {
-    hint: `register it again: meshctl cluster register ${cluster} --renew-token`,
-  });

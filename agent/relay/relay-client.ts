@@ -1,12 +1,6 @@
 import { randomUUID } from "node:crypto";
-import {
-  RelayServiceService,
-  type ConnectRequest,
-  type ConnectResponse,
-  type Push,
-  type RenewCertificateResponse,
-  type Welcome,
-} from "../../proto/gen/relay/v1/relay.ts";
+import type { ConnectResponse, Push, RenewCertificateResponse, Welcome } from "../../proto/gen/relay/v1/relay.ts";
+import type { Duration } from "../../proto/gen/google/protobuf/duration.ts";
 import type { Discovery } from "../../proto/gen/discovery/v1/discovery.ts";
 import type { IssuedCertificateStatus } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { Clock, Random } from "../../common/runtime/clock.ts";
@@ -16,10 +10,10 @@ import type { Log } from "../../common/runtime/log.ts";
 import { Backoff } from "../../common/runtime/retry.ts";
 import { VERSION } from "../../common/runtime/version.ts";
 import { soundTime } from "../../common/session/bounds.ts";
-import type { ClientStream, Dialer } from "../../common/session/client.ts";
 import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
 import type { AgentCredentials } from "../identity/documents.ts";
 import type { IntentHolder } from "../apply/intent-holder.ts";
+import type { RelayChannel, RelayStream } from "./relay-channel.ts";
 import { type PodBounces, StatusDiff } from "./status-diff.ts";
 
 /** Where the agent stands with the management server. */
@@ -45,7 +39,7 @@ export interface RelayClientOptions {
   readonly log: Log;
   readonly identity: ClientIdentity;
   /** Makes a channel to the management server. */
-  readonly dial: (credentials: AgentCredentials) => Dialer;
+  readonly dial: (credentials: AgentCredentials) => RelayChannel;
   readonly intent: IntentHolder;
   readonly report: ReportSources;
 }
@@ -59,24 +53,26 @@ export interface ReportSources {
 
 const BACKOFF = { baseMs: 300, capMs: 5_000 };
 const MISSED_HEARTBEATS = 3;
+/** Until the server has said how often: a server that does not greet is given up like one that falls silent. */
+const FIRST_HEARTBEAT_MS = 10_000;
+const HEARTBEAT_BOUNDS_MS = { min: 1_000, max: 60_000 };
 /** Whatever the server says: nobody stays away for longer. */
 const MAX_SPREAD_MS = 5 * 60_000;
-const RENEW_TIMEOUT_MS = 10_000;
 
 /** One stream that is open, with all that ends with it. */
 interface LiveSession {
-  readonly stream: Stream;
+  readonly stream: RelayStream;
   readonly stop: AbortController;
   /** Ends with the session, and with the agent. */
   readonly signal: AbortSignal;
-  readonly dialer: Dialer;
+  readonly channel: RelayChannel;
   readonly credentials: AgentCredentials;
   readonly onSettled: () => void;
   readonly tasks: Promise<void>[];
   lastHeardMs: number;
+  heartbeatMs: number;
+  isWelcome: boolean;
 }
-
-type Stream = ClientStream<ConnectRequest, ConnectResponse>;
 
 /**
  * Holds the session with the management server: dials, applies what is pushed, sends status, and comes back after a
@@ -87,7 +83,7 @@ export class RelayClient {
   readonly #options: RelayClientOptions;
   readonly #instanceId = randomUUID();
   #spreadMs = 0;
-  #dialer: Dialer | undefined;
+  #channel: RelayChannel | undefined;
   #used: AgentCredentials | undefined;
   #leave: ((reason: MeshError) => void) | undefined;
 
@@ -125,9 +121,8 @@ export class RelayClient {
 
   /** Renews the client certificate over the live connection; `unavailable` while there is none. */
   async renewCertificate(certificateSigningRequest: string, signal: AbortSignal): Promise<RenewCertificateResponse> {
-    if (!this.#dialer) throw new MeshError("unavailable", "not connected to the management server");
-    const call = { signal, timeoutMs: RENEW_TIMEOUT_MS };
-    return this.#dialer.unary(RelayServiceService.renewCertificate, { certificateSigningRequest }, call);
+    if (!this.#channel) throw new MeshError("unavailable", "not connected to the management server");
+    return this.#channel.renew({ certificateSigningRequest }, signal);
   }
 
   /**
@@ -139,12 +134,14 @@ export class RelayClient {
     const { identity, dial, clock } = this.#options;
     const credentials = identity.current();
     this.#used = credentials;
-    const dialer = dial(credentials);
+    const channel = dial(credentials);
     this.#leave = (reason) => stop.abort(reason);
     const until = AbortSignal.any([signal, stop.signal]);
-    const stream: Stream = dialer.bidi(RelayServiceService.connect, until);
-    const common = { stream, stop, signal: until, dialer, credentials, onSettled };
-    const session: LiveSession = { ...common, lastHeardMs: clock.now(), tasks: [] };
+    const stream = channel.connect(until);
+    const common = { stream, stop, signal: until, channel, credentials, onSettled };
+    const liveness = { lastHeardMs: clock.now(), heartbeatMs: FIRST_HEARTBEAT_MS, isWelcome: false };
+    const session: LiveSession = { ...common, ...liveness, tasks: [] };
+    session.tasks.push(this.#keepAlive(session));
     try {
       stream.write({ message: { $case: "hello", value: this.#hello() } });
       for await (const { message } of stream.messages()) {
@@ -157,10 +154,10 @@ export class RelayClient {
       throw error;
     } finally {
       stop.abort(new MeshError("canceled", "the session is over"));
-      this.#dialer = undefined;
+      this.#channel = undefined;
       this.#leave = undefined;
       await Promise.all(session.tasks);
-      dialer.close();
+      channel.close();
     }
   }
 
@@ -175,11 +172,9 @@ export class RelayClient {
       case "heartbeat":
         this.#heard(message.value.time);
         return session.onSettled();
-      case "drain": {
-        const withinMs = Number(message.value.within?.seconds ?? 0n) * 1000;
-        this.#spreadMs = Math.max(this.#spreadMs, withinMs);
+      case "drain":
+        this.#spreadMs = Math.max(this.#spreadMs, spreadOf(message.value.within));
         throw new MeshError("unavailable", `the server asks to reconnect: ${message.value.reason}`);
-      }
     }
   }
 
@@ -189,19 +184,18 @@ export class RelayClient {
   }
 
   async #welcomed(welcome: Welcome, session: LiveSession): Promise<void> {
-    const { sessionId, serverTime, reconnectSpread, serverVersion } = welcome;
-    const { stream, stop, dialer, credentials, tasks } = session;
+    const { sessionId, serverTime, heartbeatInterval, serverVersion } = welcome;
+    const { stream, stop, channel, credentials, tasks } = session;
     const now = this.#options.clock.now();
-    this.#dialer = dialer;
-    const spreadMs = Number(reconnectSpread?.seconds ?? 0n) * 1000 + (reconnectSpread?.nanos ?? 0) / 1e6;
-    this.#spreadMs = Math.min(spreadMs, MAX_SPREAD_MS);
+    this.#channel = channel;
+    this.#spreadMs = spreadOf(welcome.reconnectSpread);
+    const { min, max } = HEARTBEAT_BOUNDS_MS;
+    if (heartbeatInterval) session.heartbeatMs = Math.min(max, Math.max(min, millisecondsOf(heartbeatInterval)));
+    session.isWelcome = true;
     const clockOffsetMs = (soundTime(serverTime)?.getTime() ?? now) - now;
     this.state.set({ kind: "connected", sinceMs: now, sessionId, clockOffsetMs });
     this.#options.log.info("session began", { session: sessionId, serverVersion, clockOffsetMs });
-    tasks.push(
-      this.#sendStatus(stream, stop.signal).catch((error: unknown) => stop.abort(MeshError.from(error))),
-      this.#keepAlive(session, welcome),
-    );
+    tasks.push(this.#sendStatus(stream, stop.signal).catch((error: unknown) => stop.abort(MeshError.from(error))));
     await this.#options.identity.confirm(credentials);
   }
 
@@ -222,7 +216,7 @@ export class RelayClient {
   }
 
   /** Sends what changed since the last status of this session, newest first to last, one message at a time. */
-  async #sendStatus(stream: Stream, signal: AbortSignal): Promise<void> {
+  async #sendStatus(stream: RelayStream, signal: AbortSignal): Promise<void> {
     const { statuses, podBounces, discovery } = this.#options.report;
     const diff = new StatusDiff();
     for await (const _ of Latest.changes([statuses, podBounces, discovery], signal)) {
@@ -236,22 +230,27 @@ export class RelayClient {
     }
   }
 
-  async #keepAlive(session: LiveSession, welcome: Welcome): Promise<void> {
+  /** Gives signs of life, and ends the session when the server gives none. */
+  async #keepAlive(session: LiveSession): Promise<void> {
     const { stream, stop } = session;
     const { clock } = this.#options;
-    const intervalMs = Math.max(1_000, Number(welcome.heartbeatInterval?.seconds ?? 20n) * 1000);
     for (;;) {
-      const slept = await clock.sleep(intervalMs, stop.signal).then(
+      const slept = await clock.sleep(session.heartbeatMs, stop.signal).then(
         () => true,
         () => false,
       );
       if (!slept) return;
       const silentMs = clock.now() - session.lastHeardMs;
-      if (silentMs > intervalMs * MISSED_HEARTBEATS) {
+      if (silentMs > session.heartbeatMs * MISSED_HEARTBEATS) {
         stop.abort(new MeshError("unavailable", `nothing was heard of the server for ${silentMs} ms`));
         return;
       }
-      stream.write({ message: { $case: "heartbeat", value: { time: new Date(clock.now()) } } });
+      if (session.isWelcome) stream.write({ message: { $case: "heartbeat", value: { time: new Date(clock.now()) } } });
     }
   }
 }
+
+const millisecondsOf = ({ seconds, nanos }: Duration): number => Number(seconds) * 1000 + nanos / 1e6;
+
+const spreadOf = (spread: Duration | undefined): number =>
+  Math.min(MAX_SPREAD_MS, Math.max(0, spread ? millisecondsOf(spread) : 0));

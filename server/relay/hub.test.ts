@@ -252,6 +252,28 @@ test("hub - ends a session that lives but does not answer a push", async () => {
   await running;
 });
 
+test("hub - ends a session whose agent gives signs of life and does not read", async () => {
+  const { hub, clock, intents } = setUp();
+  const first = setOf(resource("a", "1"));
+  intents.set("cluster-1", first);
+  const stop = new AbortController();
+  const running = hub.run(stop.signal);
+  const agent = new Agent(hub, "cluster-1");
+  const push = (await agent.next("push")).value;
+  agent.stall();
+  clock.advance(25_000);
+  agent.accept(push, first);
+  await agent.next("heartbeat");
+  for (let waited = 0; waited < 65_000; waited += 5_000) {
+    agent.send({ $case: "heartbeat", value: { time: undefined } });
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(5_000);
+  }
+  assert.match((await agent.ended)?.message ?? "", /the agent has not read for 65000 ms/);
+  stop.abort();
+  await running;
+});
+
 test("hub - a slow agent gets one merged push when it reads again", async () => {
   const { hub, intents } = setUp();
   const first = setOf(resource("a", "1"));
@@ -339,12 +361,14 @@ test("hub - a session ends when one with a greater epoch has begun at another re
   const { hub, sessions } = setUp();
   const agent = new Agent(hub, "cluster-1");
   const welcome = await agent.next("welcome");
-  hub.outranked("cluster-1", welcome.value.epoch);
-  hub.outranked("cluster-2", 9n);
-  assert.deepEqual([hub.isConnected("cluster-1"), sessions.isConnected("cluster-1")], [true, true]);
-  hub.outranked("cluster-1", welcome.value.epoch + 1n);
+  const elsewhere = { sessionId: "elsewhere", peer: "", agentVersion: "", connectedAtMs: 0 };
+  await sessions.begin({ ...elsewhere, cluster: "cluster-2" });
+  assert.equal(hub.isConnected("cluster-1"), true);
+  const epoch = await sessions.begin({ ...elsewhere, cluster: "cluster-1" });
+  assert.ok(epoch > welcome.value.epoch);
   assert.equal((await agent.ended)?.code, "canceled");
-  assert.deepEqual([hub.isConnected("cluster-1"), sessions.isConnected("cluster-1")], [false, false]);
+  assert.equal(hub.isConnected("cluster-1"), false);
+  assert.equal(sessions.isConnected("cluster-1"), true, "the end of the old one leaves the new one alone");
 });
 
 test("hub - of two sessions that begin at once the greater epoch stays, whichever is recorded first", async () => {

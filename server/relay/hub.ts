@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { ClusterSession, GetIntentResponse } from "../../proto/gen/admin/v1/admin.ts";
 import type { ConnectRequest, Hello } from "../../proto/gen/relay/v1/relay.ts";
-import type { Clock, Random } from "../../common/runtime/clock.ts";
+import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { VERSION } from "../../common/runtime/version.ts";
@@ -11,7 +11,8 @@ import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
 import type { ClusterPrincipal } from "../identity/methods.ts";
 import type { SessionStore } from "../identity/session-store.ts";
 import { Admission } from "./admission.ts";
-import { Fanout } from "./fanout.ts";
+import { Fanout, type Defer } from "./fanout.ts";
+import { readHello } from "./hello.ts";
 import type { IntentBook } from "./intent-book.ts";
 import { PushMachine } from "./push-machine.ts";
 import { createPushEncoder, Session, type LiveSession, type Outgoing, type SessionInfo } from "./session.ts";
@@ -20,7 +21,6 @@ import { viewIntent, viewSession } from "./views.ts";
 
 export interface HubOptions {
   readonly clock: Clock;
-  readonly random?: Random;
   readonly log: Log;
   readonly intents: IntentBook;
   readonly statuses: StatusBook;
@@ -29,18 +29,17 @@ export interface HubOptions {
   /** False for a cluster that may not (or no longer) have a session. */
   readonly isServed: (cluster: string) => boolean;
   /** The sessions of all replicas. */
-  readonly sessions: Pick<SessionStore, "begin" | "end" | "noteClockOffset">;
+  readonly sessions: Pick<SessionStore, "begin" | "end" | "noteClockOffset" | "get" | "onChange">;
   /** Called when a session begins or ends, or what it has acknowledged changes. */
   readonly onSessionChange: (cluster: string) => void;
   readonly heartbeatMs?: number;
   /** Sessions that may begin per second; more are told when to come back. */
   readonly hellosPerSecond?: number;
+  /** How the work of a fan-out is spread over the event loop. */
+  readonly defer?: Defer;
 }
 
 const HEARTBEAT_MS = 20_000;
-const HELLO_TIMEOUT_MS = 10_000;
-const RESULT_TIMEOUT_MS = 60_000;
-const MISSED_HEARTBEATS = 3;
 /** First reconnects of agents after a loss are spread over this time, plus some for each agent there is. */
 const SPREAD_BASE_MS = 1_000;
 const SPREAD_PER_SESSION_MS = 3;
@@ -60,8 +59,9 @@ export class Hub {
     this.#options = options;
     this.#heartbeatMs = options.heartbeatMs ?? HEARTBEAT_MS;
     this.#admission = new Admission(options.clock, options.hellosPerSecond ?? 100);
-    this.#fanout = new Fanout((cluster) => this.#flush(cluster));
+    this.#fanout = new Fanout((cluster) => this.#flush(cluster), options.defer);
     options.intents.onChange((cluster) => this.#fanout.mark(cluster));
+    options.sessions.onChange((cluster) => this.#review(cluster));
   }
 
   /** RelayService.Connect. */
@@ -71,7 +71,7 @@ export class Hub {
     call: CallContext<ClusterPrincipal>,
   ): Promise<void> {
     const iterator = requests[Symbol.asyncIterator]();
-    const hello = await this.#readHello(iterator, call.signal);
+    const hello = await readHello(iterator, this.#options.clock, call.signal);
     const { cluster } = call.principal;
     this.#checkServing(cluster);
     const info = await this.#begin(hello, call);
@@ -111,12 +111,6 @@ export class Hub {
     return session !== undefined;
   }
 
-  /** Ends a cluster's session when one with a greater epoch has begun, at whatever replica. */
-  outranked(cluster: string, epoch: bigint): void {
-    const session = this.#sessions.get(cluster);
-    if (session && session.info.epoch < epoch) session.end(superseded(cluster));
-  }
-
   isConnected(cluster: string): boolean {
     return this.#sessions.has(cluster);
   }
@@ -154,24 +148,6 @@ export class Hub {
     return viewIntent(this.#options.intents.get(cluster), this.#machines.get(cluster));
   }
 
-  async #readHello(iterator: AsyncIterator<ConnectRequest>, signal: AbortSignal): Promise<Hello> {
-    const timeout = new AbortController();
-    const late = this.#options.clock.sleep(HELLO_TIMEOUT_MS, AbortSignal.any([signal, timeout.signal])).then(
-      () => {
-        throw new MeshError("deadline_exceeded", `no hello within ${HELLO_TIMEOUT_MS} ms`);
-      },
-      () => new Promise<never>(() => undefined),
-    );
-    try {
-      const first = await Promise.race([iterator.next(), late]);
-      const message = first.done ? undefined : first.value.message;
-      if (message?.$case !== "hello") throw new MeshError("invalid_argument", "the first message must be hello");
-      return message.value;
-    } finally {
-      timeout.abort();
-    }
-  }
-
   #checkServing(cluster: string): void {
     const retryAfterMs = this.#spreadMs();
     const reasons = this.#draining ? ["the server stops"] : this.#options.notReady();
@@ -196,7 +172,7 @@ export class Hub {
     const { clock, log, intents, isServed } = this.#options;
     const { cluster, sessionId, epoch, peer } = info;
     // Asked at the last moment: a revocation while the hello was awaited found no session to end.
-    if (!isServed(cluster)) throw new MeshError("permission_denied", `cluster ${cluster} is revoked`);
+    if (!isServed(cluster)) throw notServed(cluster);
     const other = this.#sessions.get(cluster);
     if (other && other.info.epoch > epoch) throw superseded(cluster);
     other?.end(superseded(cluster));
@@ -252,18 +228,20 @@ export class Hub {
   }
 
   #tick(session: Session, now: number): void {
-    const silentMs = now - session.lastSeenMs;
-    if (silentMs > this.#heartbeatMs * MISSED_HEARTBEATS) {
-      session.end(new MeshError("unavailable", `nothing was heard of the agent for ${silentMs} ms`));
-    } else if (now > session.info.certificateNotAfterMs) {
-      session.end(new MeshError("unauthenticated", "the client certificate has expired"));
-    } else if (now - session.unansweredSinceMs > RESULT_TIMEOUT_MS) {
-      session.end(new MeshError("deadline_exceeded", `a push was not answered within ${RESULT_TIMEOUT_MS} ms`));
-    } else {
-      if (now - session.lastSentMs >= this.#heartbeatMs) session.heartbeat();
-      const retryAt = this.#machines.get(session.info.cluster)?.retryAtMs();
-      if (retryAt !== undefined && retryAt <= now) session.flush();
-    }
+    const fault = session.faultAt(now, this.#heartbeatMs);
+    if (fault) return session.end(fault);
+    if (now - session.lastSentMs >= this.#heartbeatMs) session.heartbeat();
+    const retryAt = this.#machines.get(session.info.cluster)?.retryAtMs();
+    if (retryAt !== undefined && retryAt <= now) session.flush();
+  }
+
+  /** Ends a session that is over by what was recorded of its cluster, at whatever replica, or with kubectl. */
+  #review(cluster: string): void {
+    const session = this.#sessions.get(cluster);
+    if (!session) return;
+    const recorded = this.#options.sessions.get(cluster);
+    if (recorded && session.info.epoch < recorded.epoch) session.end(superseded(cluster));
+    if (!this.#options.isServed(cluster)) session.end(notServed(cluster));
   }
 
   /** `session` is undefined for one that was recorded and then not let in. */
@@ -283,6 +261,12 @@ export class Hub {
 }
 
 const superseded = (cluster: string): MeshError => new MeshError("canceled", `a newer session of ${cluster} took over`);
+
+/** Why a cluster that is revoked, or not registered any more, has no session. */
+export const notServed = (cluster: string): MeshError =>
+  new MeshError("permission_denied", `cluster ${cluster} is revoked, or not registered any more`, {
+    hint: `register it again: meshctl cluster register ${cluster} --renew-token`,
+  });
 
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {

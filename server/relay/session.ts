@@ -29,12 +29,16 @@ export interface SessionDeps {
   readonly now: () => number;
 }
 
+const RESULT_TIMEOUT_MS = 60_000;
+const MISSED_HEARTBEATS = 3;
+
 /** One live stream of one agent, from Welcome to its end. It writes only while the peer has room. */
 export class Session {
   readonly info: SessionInfo;
   readonly #deps: SessionDeps;
   readonly #ended = new AbortController();
-  #blocked = false;
+  /** Since when the peer has had no room; Infinity while it has some. */
+  #blockedSinceMs = Infinity;
   lastSeenMs: number;
   lastSentMs: number;
   /** When the push in flight was sent; Infinity while none is. */
@@ -66,6 +70,25 @@ export class Session {
     if (!push) return;
     this.unansweredSinceMs = now;
     this.#write(this.#deps.encode(push));
+  }
+
+  /** Why this session is over by now, if it is: who only seems to live must not hold the place of a cluster. */
+  faultAt(now: number, heartbeatMs: number): MeshError | undefined {
+    const silentMs = now - this.lastSeenMs;
+    if (silentMs > heartbeatMs * MISSED_HEARTBEATS) {
+      return new MeshError("unavailable", `nothing was heard of the agent for ${silentMs} ms`);
+    }
+    if (now > this.info.certificateNotAfterMs) {
+      return new MeshError("unauthenticated", "the client certificate has expired");
+    }
+    if (now - this.unansweredSinceMs > RESULT_TIMEOUT_MS) {
+      return new MeshError("deadline_exceeded", `a push was not answered within ${RESULT_TIMEOUT_MS} ms`);
+    }
+    const stalledMs = now - this.#blockedSinceMs;
+    if (stalledMs > heartbeatMs * MISSED_HEARTBEATS) {
+      return new MeshError("deadline_exceeded", `the agent has not read for ${stalledMs} ms`);
+    }
+    return undefined;
   }
 
   heartbeat(): void {
@@ -104,13 +127,17 @@ export class Session {
     }
   }
 
+  get #blocked(): boolean {
+    return this.#blockedSinceMs !== Infinity;
+  }
+
   #write(message: Outgoing): void {
     const { send, now } = this.#deps;
     this.lastSentMs = now();
     if (send.now(message)) return;
-    this.#blocked = true;
+    this.#blockedSinceMs = this.lastSentMs;
     send.onDrain(() => {
-      this.#blocked = false;
+      this.#blockedSinceMs = Infinity;
       this.flush();
     });
   }

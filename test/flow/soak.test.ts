@@ -5,6 +5,7 @@ import { queryObjects } from "node:v8";
 import { IntentHolder, type IntentStore } from "../../agent/apply/intent-holder.ts";
 import { NOTHING_HELD } from "../../agent/apply/apply-machine.ts";
 import type { AgentCredentials } from "../../agent/identity/documents.ts";
+import { relayChannel } from "../../agent/relay/relay-channel.ts";
 import { RelayClient } from "../../agent/relay/relay-client.ts";
 import { systemClock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
@@ -113,7 +114,7 @@ test("soak - sessions between agent and hub that end in any way leave nothing be
     guard: () => Promise.resolve(),
   };
   const client = new RelayClient({
-    ...{ clock: systemClock, random: () => 0, log: silentLog, dial },
+    ...{ clock: systemClock, random: () => 0, log: silentLog, dial: () => relayChannel(dial()) },
     identity: {
       current: () => credentials("1"),
       confirm: () => Promise.resolve(),

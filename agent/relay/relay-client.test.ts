@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ConnectResponse } from "../../proto/gen/relay/v1/relay.ts";
+import { Latest } from "../../common/runtime/latest.ts";
+import { silentLog } from "../../common/runtime/log.ts";
+import { ManualClock } from "../../common/runtime/manual-clock.ts";
+import { IntentHolder } from "../apply/intent-holder.ts";
+import { NOTHING_HELD } from "../apply/apply-machine.ts";
+import type { RelayChannel } from "./relay-channel.ts";
+import { RelayClient } from "./relay-client.ts";
+
+/** A server that answers each hello with the same messages and is silent from then on. */
+class SilentServer {
+  readonly dials = new Latest<number>(0);
+  readonly #messages: readonly ConnectResponse[];
+
+  constructor(...messages: readonly NonNullable<ConnectResponse["message"]>[]) {
+    this.#messages = messages.map((message) => ({ message }));
+  }
+
+  dial(): RelayChannel {
+    this.dials.set((this.dials.value ?? 0) + 1);
+    const messages = this.#messages;
+    return {
+      connect: (signal) => ({
+        messages: async function* () {
+          yield* messages;
+          await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+        },
+        write: () => true,
+        drained: () => Promise.resolve(),
+      }),
+      renew: () => Promise.reject(new Error("not asked here")),
+      close: () => undefined,
+    };
+  }
+}
+
+async function setUp(server: SilentServer) {
+  const clock = new ManualClock(1_000_000);
+  const stop = new AbortController();
+  const store = {
+    ...{ certificates: new Latest<never[]>([]), load: () => Promise.resolve(NOTHING_HELD) },
+    ...{ save: () => Promise.resolve(new Map<string, never>()), guard: () => Promise.resolve() },
+  };
+  const credentials = {
+    ...{ keyPem: "", certificatePem: "", trustBundlePem: "", cluster: "cluster-1", serial: "1" },
+    ...{ notBeforeMs: 0, notAfterMs: 9e15 },
+  };
+  const client = new RelayClient({
+    ...{ clock, random: () => 0.999, log: silentLog, dial: () => server.dial() },
+    identity: {
+      current: () => credentials,
+      confirm: () => Promise.resolve(),
+      refused: () => Promise.resolve(false),
+    },
+    intent: await IntentHolder.open(store, stop.signal),
+    report: { statuses: new Latest([]), podBounces: new Latest(new Map()), discovery: new Latest() },
+  });
+  const running = client.run(stop.signal);
+  /** Lets so much time pass, in steps that everybody notices. */
+  const pass = async (ms: number): Promise<void> => {
+    for (let left = ms; left > 0; left -= 1_000) {
+      clock.advance(Math.min(1_000, left));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const end = async (): Promise<void> => {
+    stop.abort();
+    await running;
+  };
+  return { client, pass, end };
+}
+
+const welcome = (heartbeatSeconds: bigint): NonNullable<ConnectResponse["message"]> => ({
+  $case: "welcome",
+  value: {
+    ...{ sessionId: "s", epoch: 1n, serverTime: new Date(0), serverVersion: "1", capabilities: [] },
+    ...{ heartbeatInterval: { seconds: heartbeatSeconds, nanos: 0 }, reconnectSpread: undefined },
+  },
+});
+
+const drain = (seconds: bigint): NonNullable<ConnectResponse["message"]> => ({
+  $case: "drain",
+  value: { reason: "the server stops", within: { seconds, nanos: 0 } },
+});
+
+test("relay client - gives up a server that takes the hello and does not greet", async () => {
+  const server = new SilentServer();
+  const { client, pass, end } = await setUp(server);
+  await pass(50_000);
+  assert.equal(server.dials.value, 2);
+  const state = client.state.value;
+  assert.match(
+    (state?.kind === "offline" && state.error?.message) || "",
+    /nothing was heard of the server for 40000 ms/,
+  );
+  await end();
+});
+
+test("relay client - gives up a silent server after three heartbeats, and after three minutes whatever it was told", async () => {
+  for (const [seconds, patienceMs] of [
+    [20n, 70_000],
+    [1_000_000n, 190_000],
+  ] as const) {
+    const server = new SilentServer(welcome(seconds));
+    const { pass, end } = await setUp(server);
+    await pass(patienceMs - 1_000);
+    assert.equal(server.dials.value, 1, `${seconds} s`);
+    await pass(2_000);
+    assert.equal(server.dials.value, 2, `${seconds} s`);
+    await end();
+  }
+});
+
+test("relay client - comes back within the time of a drain, and within five minutes whatever that says", async () => {
+  for (const [seconds, withinMs] of [
+    [10n, 10_000],
+    [-10n, 5_000],
+    [1_000_000_000n, 300_000],
+  ] as const) {
+    const server = new SilentServer(welcome(20n), drain(seconds));
+    const { pass, end } = await setUp(server);
+    await pass(1);
+    await pass(withinMs + 1_000);
+    assert.ok((server.dials.value ?? 0) > 1, `${seconds} s`);
+    await end();
+  }
+});
