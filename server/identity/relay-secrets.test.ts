@@ -52,6 +52,13 @@ describe("relay secrets", () => {
     assert.equal(ca.trustBundlePem, other["ca.crt"] + one["ca.crt"]);
   });
 
+  test("relay secrets - the root's key may lie apart, and is taken only with the root that it is of", async () => {
+    const [one, other] = [await makeRoot(NOW_MS), await makeRoot(NOW_MS)];
+    assert.equal(readRoot({ "ca.crt": one["ca.crt"] }, one).authority?.certificate.pem, one["tls.crt"].trim());
+    assert.equal(readRoot({ "ca.crt": one["ca.crt"] }, other).authority, undefined);
+    assert.equal(readRoot(other, one).authority?.certificate.pem, other["tls.crt"].trim());
+  });
+
   test("relay secrets - what does not fit is refused by what it lacks, and no key is told", async () => {
     const { root, signing, server, trusted } = await madePki();
     const foreign = await madePki();

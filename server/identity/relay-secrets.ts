@@ -8,9 +8,13 @@ import { MeshError } from "../../common/runtime/errors.ts";
 import type { KeyAndChain } from "../../common/session/tls.ts";
 import type { SigningChain } from "./relay-ca.ts";
 
-/** Names of the relay's Secrets in the management cluster, as the reference has them. */
+/**
+ * Names of the relay's Secrets in the management cluster, as the reference has them; the key of a root that the server
+ * made has one of its own, since an agent beside it may read the root's.
+ */
 export const RELAY_SECRETS = {
   root: "relay-root-tls-secret",
+  rootKey: "relay-root-key-secret",
   signing: "relay-tls-signing-secret",
   server: "relay-server-tls-secret",
 } as const;
@@ -18,7 +22,7 @@ export const RELAY_SECRETS = {
 /** The data of a Secret, decoded. */
 export type SecretFiles = Readonly<Partial<Record<"ca.crt" | "tls.crt" | "tls.key", string>>>;
 
-/** What `relay-root-tls-secret` says. */
+/** What the Secrets of the root say. */
 export interface RelayRoot {
   readonly trusted: readonly Certificate[];
   /** The root with its key, where it is kept there: who made the root elsewhere keeps its key elsewhere. */
@@ -32,17 +36,20 @@ export interface ServerFiles extends KeyAndChain {
   readonly notAfterMs: number;
 }
 
-/** Reads `ca.crt`, and the root's own key where there is one. Throws `state_corrupt`. */
-export function readRoot(files: SecretFiles): RelayRoot {
+/**
+ * Reads `ca.crt`, and the root's own key where there is one: beside it, or in `keyFiles` if these are of one of the roots.
+ * Throws `state_corrupt`.
+ */
+export function readRoot(files: SecretFiles, keyFiles: SecretFiles = {}): RelayRoot {
   const trusted = certificatesOf(files, "ca.crt");
   for (const root of trusted) {
     const { isCa, subject } = certificateFacts(root);
     if (!isCa) throw fault(`ca.crt: "${subject}" is no certificate authority`);
   }
-  if (files["tls.key"] === undefined || files["tls.key"] === "") return { trusted, authority: undefined };
-  const { certificate, key } = keyPairOf(files);
-  if (!has(trusted, certificate)) throw fault("tls.crt is not among the roots in ca.crt");
-  return { trusted, authority: { certificate, key } };
+  const beside = authorityOf(files);
+  if (beside && !has(trusted, beside.certificate)) throw fault("tls.crt is not among the roots in ca.crt");
+  const apart = authorityOf(keyFiles);
+  return { trusted, authority: beside ?? (apart && has(trusted, apart.certificate) ? apart : undefined) };
 }
 
 /** Reads the certificate that signs those of agents. Throws `state_corrupt` for one that is none of the root's, or unsound. */
@@ -90,6 +97,12 @@ function chainOf(certificate: Certificate, others: readonly Certificate[], trust
   }
   if (!has(trusted, chain.root)) throw fault(NOT_TRUSTED);
   return chain;
+}
+
+function authorityOf(files: SecretFiles): Authority | undefined {
+  if (files["tls.key"] === undefined || files["tls.key"] === "") return undefined;
+  const { certificate, key } = keyPairOf(files);
+  return { certificate, key };
 }
 
 function keyPairOf(files: SecretFiles): { certificate: Certificate; key: KeyObject; others: readonly Certificate[] } {

@@ -30,7 +30,7 @@ const RENEW_SPREAD = 0.05;
 /** Certificates are looked at this often when nothing changes, and a fault is tried again. */
 const LOOK_MS = 60_000;
 const RETRY_MS = 2_000;
-const { root: ROOT, signing: SIGNING, server: SERVER } = RELAY_SECRETS;
+const { root: ROOT, rootKey: ROOT_KEY, signing: SIGNING, server: SERVER } = RELAY_SECRETS;
 
 /** The relay's certificates in Secrets of the reference's names: made where they are absent, never overwritten. */
 export class KubernetesPki implements RelayPki {
@@ -45,7 +45,7 @@ export class KubernetesPki implements RelayPki {
   constructor(options: KubernetesPkiOptions) {
     this.#options = options;
     this.#renewAt = RENEW_AT + RENEW_SPREAD * options.random();
-    const names = options.ownCertificates ? [ROOT, SERVER] : [ROOT, SIGNING, SERVER];
+    const names = options.ownCertificates ? [ROOT, SERVER] : [ROOT, ROOT_KEY, SIGNING, SERVER];
     this.#secrets = new SecretObjects(options, names);
   }
 
@@ -108,8 +108,19 @@ export class KubernetesPki implements RelayPki {
   }
 
   async #root(): Promise<RelayRoot> {
-    const secret = this.#secrets.get(ROOT) ?? (await this.#make(ROOT, () => makeRoot(this.#options.clock.now())));
-    return this.#read(ROOT, secret, readRoot);
+    const key = await this.#rootKey();
+    const files = key && filesOf(key);
+    const root = this.#secrets.get(ROOT) ?? (await this.#make(ROOT, () => publicPart(files ?? {})));
+    return this.#read(ROOT, root, (found) => readRoot(found, files));
+  }
+
+  /** Made where there is no root either; undefined where it is kept elsewhere, or was taken away to be kept there. */
+  async #rootKey(): Promise<Secret | undefined> {
+    const { ownCertificates, clock } = this.#options;
+    const hasRoot = this.#kept.has(ROOT) || this.#secrets.get(ROOT);
+    const found = this.#secrets.get(ROOT_KEY);
+    if (found || hasRoot || ownCertificates) return found;
+    return this.#make(ROOT_KEY, () => makeRoot(clock.now()));
   }
 
   #foreign(root: RelayRoot): { ca: RelayCa; server: ServerFiles } {
@@ -132,7 +143,7 @@ export class KubernetesPki implements RelayPki {
     if (authority) return makeSigning(authority, this.#options.clock.now());
     throw new MeshError(
       "failed_precondition",
-      `${this.#describe(SIGNING)} is missing, and ${ROOT} holds no tls.key to make it`,
+      `${this.#describe(SIGNING)} is missing, and ${ROOT_KEY} holds no key of the root to make it`,
       {
         hint: `make ${SIGNING} with your authority, or start with --disable-relay-ca`,
       },
@@ -178,7 +189,7 @@ export class KubernetesPki implements RelayPki {
     const { ownCertificates, enrolled, log } = this.#options;
     if (ownCertificates) return this.#absent(name);
     const kept = this.#kept.get(name);
-    if (!kept && name === ROOT) this.#checkNobodyEnrolled(enrolled());
+    if (!kept && name === ROOT_KEY) this.#checkNobodyEnrolled(enrolled());
     const made = await this.#secrets.create(name, kept ?? (await make()));
     if (!made)
       throw new MeshError("unavailable", `${this.#describe(name)} was made by another replica at the same time`);
@@ -237,5 +248,7 @@ export class KubernetesPki implements RelayPki {
     this.#options.log.error("relay certificates cannot be loaded", { err: fault });
   }
 }
+
+const publicPart = ({ "ca.crt": root = "" }: Files): Promise<Files> => Promise.resolve({ "ca.crt": root });
 
 const union = (a: readonly string[], b: readonly string[]): string[] => [...new Set([...a, ...b])];

@@ -57,7 +57,8 @@ export class SecretObjects {
     const data = encode(files);
     const annotations = { [CONTENT]: hashOf(data) };
     const metadata = { name, namespace, labels: { [CREATED_BY]: FIELD_MANAGER }, annotations };
-    return this.#write(name, createObject, { metadata, type: "kubernetes.io/tls", data });
+    const type = "tls.key" in data ? "kubernetes.io/tls" : "Opaque";
+    return this.#write(name, createObject, { metadata, type, data });
   }
 
   /** Replaces the data of a Secret that still is what was read; undefined when it is not. */

@@ -116,7 +116,7 @@ test("detached - the management cluster is restored empty, and istiods can resta
   await helm(server, ["uninstall", "enterprise-networking"]);
   const where = ["--namespace", NAMESPACE, "--ignore-not-found"];
   await server.kubectl(["delete", "virtualmesh,mesh,kubernetescluster", "--all", ...where]);
-  const secrets = ["relay-root-tls-secret", "relay-tls-signing-secret", "relay-server-tls-secret"];
+  const secrets = ["root-tls", "root-key", "tls-signing", "server-tls"].map((name) => `relay-${name}-secret`);
   await server.kubectl(["delete", "secret", ...secrets, ...where]);
   await installServer(server);
   for (const cluster of both()) {

@@ -23,7 +23,12 @@ const RULES = [
   {
     apiGroups: [""],
     resources: ["secrets"],
-    resourceNames: ["relay-root-tls-secret", "relay-tls-signing-secret", "relay-server-tls-secret"],
+    resourceNames: [
+      "relay-root-tls-secret",
+      "relay-root-key-secret",
+      "relay-tls-signing-secret",
+      "relay-server-tls-secret",
+    ],
     verbs: ["list", "watch"],
   },
   { apiGroups: [""], resources: ["secrets"], resourceNames: ["relay-server-tls-secret"], verbs: ["update"] },
