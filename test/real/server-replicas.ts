@@ -26,13 +26,14 @@ const NAMESPACE = "gloo-mesh";
 export class ReplicaWorld implements AsyncDisposable {
   readonly api: ApiServer;
   readonly folder: TemporaryFolder;
-  readonly #kubeconfig: string;
+  /** With the rights of the server's account alone. */
+  readonly kubeconfig: string;
   readonly #stack: AsyncDisposableStack;
 
   private constructor(api: ApiServer, folder: TemporaryFolder, kubeconfig: string, stack: AsyncDisposableStack) {
     this.api = api;
     this.folder = folder;
-    this.#kubeconfig = kubeconfig;
+    this.kubeconfig = kubeconfig;
     this.#stack = stack;
   }
 
@@ -56,7 +57,7 @@ export class ReplicaWorld implements AsyncDisposable {
         name,
         command: process.execPath,
         args: [
-          ...[path("server/main.ts"), "--kubernetes-kubeconfig", this.#kubeconfig, "--replica-name", name],
+          ...[path("server/main.ts"), "--kubernetes-kubeconfig", this.kubeconfig, "--replica-name", name],
           ...["--relay-listen", listen.relay, "--enrollment-listen", listen.enrollment, "--admin-socket", socket],
           ...["--admin-listen", await local(), "--monitor-listen", listen.monitor, ...flags],
         ],
