@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { delimiter, join, resolve } from "node:path";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { attach } from "../../test/clusters/fleet.ts";
 import { ISTIO_FLAGS } from "../../test/clusters/istio.ts";
@@ -25,9 +25,15 @@ const REPOSITORY = join(import.meta.dirname, "../..");
 
 /** Finds the clusters. Throws `failed_precondition` with what is missing. */
 export async function findGround(config: GuideConfig): Promise<Ground> {
-  const { context1, context2, kubeconfig, vaultManifest, loadBalancer, istioSet } = config;
+  const { context1, context2, loadBalancer, istioSet } = config;
+  // The commands run in a folder of their own.
+  const vaultManifest = config.vaultManifest && resolve(config.vaultManifest);
+  const kubeconfig = config.kubeconfig
+    ?.split(delimiter)
+    .map((file) => resolve(file))
+    .join(delimiter);
   const istioFlags = istioSet.flatMap((setting) => ["--set", setting]);
-  if (context1 === undefined || context2 === undefined) return fleetGround(config, istioFlags);
+  if (context1 === undefined || context2 === undefined) return fleetGround({ ...config, vaultManifest }, istioFlags);
   const missing = ["kubectl", "helm", "istioctl"].filter((name) => !findInstalled([name]));
   if (missing.length > 0) throw new MeshError("failed_precondition", `not on the PATH: ${missing.join(", ")}`);
   const title = `contexts ${context1} and ${context2}`;

@@ -82,15 +82,20 @@ interface Running {
 
 async function runStep({ step, place, config, output }: Running, signal: AbortSignal): Promise<void> {
   if (step.file !== undefined) return writeFileAtomic(join(place.directory, step.file), step.text, 0o644);
-  const onLine = (line: string): void => output.said(line);
+  let held: string[] = [];
+  // Of attempts that are made again, the last one's output is enough.
+  const onLine = (line: string): void => (step.withinMs > 0 ? void held.push(line) : output.said(line));
   const shell = { text: step.text, timeoutMs: config.stepTimeoutMs, onLine };
   const deadline = systemClock.now() + step.withinMs;
   let fault: string | undefined;
   for (;;) {
     fault = faultOf(step, await runShell(place, shell, signal), config.stepTimeoutMs);
+    const isOver = fault === undefined || systemClock.now() >= deadline;
+    if (isOver) for (const line of held) output.said(line);
     if (fault === undefined) return;
-    if (systemClock.now() >= deadline) break;
+    if (isOver) break;
     output.line("    not yet; once more in 3 s");
+    held = [];
     await systemClock.sleep(3000, signal);
   }
   const again = `mend it and go on with --from ${step.name}`;
