@@ -70,7 +70,7 @@ describe("foldStatus", () => {
       reportOf(1, { state: FINISHED, rootSha256: ROOT }),
       { ...BOTH[1]!, applied: false, revoked: true },
     ]);
-    assert.match(condition(status, "Applied").message, /1 of 2 clusters applied; waiting for cluster-2 \(revoked\)/);
+    assert.match(condition(status, "Applied").message, /^1 of 2 clusters applied generation 1; revoked: cluster-2$/);
     assert.match(status.meshes?.[KEY(2)]?.warnings?.[0] ?? "", /meshctl cluster register cluster-2 --renew-token/);
   });
 
@@ -100,7 +100,7 @@ describe("foldStatus", () => {
       status.conditions?.map(({ type, status: value, reason, message }) => [type, value, reason, message]),
       [
         ["Accepted", "True", "Accepted", "2 of 2 meshes accepted"],
-        ["Applied", "True", "AllApplied", "2 of 2 clusters applied"],
+        ["Applied", "True", "AllApplied", "2 of 2 clusters applied generation 1"],
         [
           "SharedRoot",
           "True",
@@ -152,7 +152,7 @@ describe("foldStatus", () => {
     ]);
     assert.equal(
       condition(status, "Applied").message,
-      "0 of 2 clusters applied; waiting for cluster-1 (in progress), cluster-2 (not connected)",
+      "0 of 2 clusters applied generation 1; in progress: cluster-1; not connected: cluster-2",
     );
     assert.equal(condition(status, "SharedRoot").reason, "NoRootYet");
     assert.equal(

@@ -2,7 +2,9 @@ import { refKey, statusKey } from "../../common/api/meta.ts";
 import type { ApprovalState, ApprovalStatus, SharedTrust, VirtualMeshStatus } from "../../common/api/virtual-mesh.ts";
 import type { Clock } from "../../common/runtime/clock.ts";
 import type { AcceptedIntent, ConditionFact, MeshVerdict, Verdict } from "../intent/verdict.ts";
+import { appliedFact } from "./applied.ts";
 import { stampConditions } from "./conditions.ts";
+import { someOf } from "./naming.ts";
 import { notActedOn } from "./not-acted-on.ts";
 import { podBounceFact, podBounceWarnings } from "./pod-bounce.ts";
 import { faultsOf, isIssued, isProved, warningsOf, type CertificateReport } from "./report.ts";
@@ -34,7 +36,7 @@ export function foldStatus(sources: StatusSources, clock: Pick<Clock, "now">): V
   const errors = [...verdict.errors, ...clusterFailures(verdict, meshes)];
   const facts = [
     verdict.accepted,
-    ...(trust ? certificateFacts(verdict, reports, pin) : [idleFact(verdict)]),
+    ...(trust && intent ? certificateFacts({ verdict, intent, reports, pin }) : [idleFact(verdict)]),
     ...(trust && isRestarting ? [podBounceFact(reports, verdict.generation)] : []),
     ...(intent ? notActedOn(intent.spec, intent.generation) : []),
   ];
@@ -115,11 +117,12 @@ function idleFact({ generation, outcome }: Verdict): ConditionFact {
   return { type: "Ready", status: "False", observedGeneration: generation, reason, message };
 }
 
-function certificateFacts(
-  verdict: Verdict,
-  reports: readonly CertificateReport[],
-  pin: RootPin | undefined,
-): ConditionFact[] {
+interface CertificateSources extends Pick<StatusSources, "verdict" | "reports"> {
+  readonly intent: AcceptedIntent;
+  readonly pin: RootPin | undefined;
+}
+
+function certificateFacts({ verdict, intent, reports, pin }: CertificateSources): ConditionFact[] {
   const { generation } = verdict;
   const sharedRoot = sharedRootCondition(reports, pin, generation);
   const shortened = reports.flatMap((report) => {
@@ -135,36 +138,16 @@ function certificateFacts(
             status: "True",
             observedGeneration: generation,
             reason: "VaultGaveLess",
-            message: shortened.join("; "),
+            message: someOf(shortened, "; "),
           },
         ];
   return [
-    appliedFact(reports, generation),
+    appliedFact(verdict, intent, reports),
     sharedRoot,
     readyFact(verdict, reports, sharedRoot),
     renewalFact(reports, generation),
     ...lifetime,
   ];
-}
-
-function appliedFact(reports: readonly CertificateReport[], generation: number): ConditionFact {
-  const clusters = new Set(reports.map(({ cluster }) => cluster));
-  const waiting = reports.filter(({ applied }) => !applied);
-  const late = new Map(waiting.map((report) => [report.cluster, whyLate(report)]));
-  const named = [...late].map(([cluster, why]) => `${cluster} (${why})`);
-  const count = `${clusters.size - late.size} of ${clusters.size} clusters applied`;
-  return {
-    type: "Applied",
-    status: late.size === 0 ? "True" : "False",
-    observedGeneration: generation,
-    reason: late.size === 0 ? "AllApplied" : "WaitingForClusters",
-    message: late.size === 0 ? count : `${count}; waiting for ${named.join(", ")}`,
-  };
-}
-
-function whyLate({ connected, revoked }: CertificateReport): string {
-  if (revoked) return "revoked";
-  return connected ? "in progress" : "not connected";
 }
 
 function readyFact(verdict: Verdict, reports: readonly CertificateReport[], sharedRoot: ConditionFact): ConditionFact {
@@ -177,9 +160,9 @@ function readyFact(verdict: Verdict, reports: readonly CertificateReport[], shar
   if (verdict.accepted.status !== "True") return ready("False", "NotAccepted", `${count}; ${verdict.accepted.message}`);
   const missing = reports.filter((report) => !isIssued(report));
   const causes = missing.map((report) => faultsOf(report)[0] ?? `waiting for ${report.cluster}`);
-  if (missing.length > 0) return ready("False", "Issuing", `${count}; ${causes.join("; ")}`);
+  if (missing.length > 0) return ready("False", "Issuing", `${count}; ${someOf(causes, "; ")}`);
   const late = reports.filter(({ applied }) => !applied).map(({ cluster }) => cluster);
-  if (late.length > 0) return ready("False", "NotApplied", `${count}; a newer intent waits for ${late.join(", ")}`);
+  if (late.length > 0) return ready("False", "NotApplied", `${count}; a newer intent waits for ${someOf(late)}`);
   const proved = reports.filter(isProved).length;
   const reason = proved === reports.length ? "Proved" : "Issued";
   return ready("True", reason, `${count}, ${proved} seen to sign`);

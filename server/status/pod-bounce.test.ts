@@ -42,7 +42,7 @@ test("pod bounce - the condition says before a restart what it costs, then how f
   assert.deepEqual(factOf(done, reportOf(2, { state: FAILED, message: "eviction of a/b is refused" })), [
     "False",
     "Failed",
-    `cluster-1: finished, 7 of 7 pods restarted; cluster-2: failed, eviction of a/b is refused; ${OUTAGE}`,
+    `cluster-2: failed, eviction of a/b is refused; cluster-1: finished, 7 of 7 pods restarted; ${OUTAGE}`,
   ]);
   assert.deepEqual(factOf()[1], "Pending");
 });

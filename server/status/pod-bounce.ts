@@ -1,5 +1,6 @@
 import { PodBounceState, type PodBounceStatus } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { ConditionFact } from "../intent/verdict.ts";
+import { someOf } from "./naming.ts";
 import type { CertificateReport } from "./report.ts";
 
 /** What people must know before it happens. */
@@ -24,14 +25,15 @@ export function podBounceFact(reports: readonly CertificateReport[], generation:
     return { cluster, reason: reasonOf(certificate?.podBounce), bounce: certificate?.podBounce };
   });
   const reason = REASONS.find((each) => stages.some((stage) => stage.reason === each)) ?? "Pending";
-  const told = stages.map(({ cluster, reason: own, bounce }) => `${cluster}: ${describe(own, bounce)}`);
+  const ranked = stages.toSorted((a, b) => REASONS.indexOf(a.reason) - REASONS.indexOf(b.reason));
+  const told = ranked.map(({ cluster, reason: own, bounce }) => `${cluster}: ${describe(own, bounce)}`);
   const warning = reason === "Finished" ? [] : [OUTAGE];
   return {
     type: "AutoRestartPods",
     status: reason === "Finished" ? "True" : "False",
     observedGeneration: generation,
     reason,
-    message: [...told, ...warning].join("; "),
+    message: [someOf(told, "; "), ...warning].join("; "),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { ConditionFact } from "../intent/verdict.ts";
+import { someOf } from "./naming.ts";
 import { faultsOf, speakingReplicas, type CertificateReport } from "./report.ts";
 
 /**
@@ -17,6 +18,6 @@ export function renewalFact(reports: readonly CertificateReport[], generation: n
   const runway = `without vault the mesh lives until ${first.notAfter.toISOString()} (${first.cluster})`;
   const holding = reports.filter((report) => speakingReplicas(report).some(({ notAfter }) => notAfter !== undefined));
   const faults = holding.flatMap(faultsOf);
-  if (faults.length > 0) return fact("False", "RenewalFailing", `${faults.join("; ")}; ${runway}`);
+  if (faults.length > 0) return fact("False", "RenewalFailing", `${someOf(faults, "; ")}; ${runway}`);
   return fact("True", "Renewable", runway);
 }

@@ -1,5 +1,6 @@
 import type { DeployedSharedTrust } from "../../common/api/virtual-mesh.ts";
 import type { ConditionFact } from "../intent/verdict.ts";
+import { someOf } from "./naming.ts";
 import { holdsIssued, speakingReplicas, type CertificateReport } from "./report.ts";
 
 /** The root that all clusters are held to: SHA-256 of its DER form in lower-case hex, and who proved it first. */
@@ -58,10 +59,10 @@ export function sharedRootCondition(
   const others = reports.flatMap((report) => otherRoots(report, pin));
   if (others.length > 0) {
     const named = others.map(({ cluster, rootSha256 }) => `${cluster} has root ${rootSha256}`);
-    return condition("False", "OtherRoot", `${named.join("; ")}; the VirtualMesh has ${pinned}`);
+    return condition("False", "OtherRoot", `${someOf(named, "; ")}; the VirtualMesh has ${pinned}`);
   }
   const silent = reports.filter((report) => !speakingReplicas(report).some((r) => r.rootSha256.length > 0));
-  const clusters = silent.map(({ cluster }) => cluster).join(", ");
+  const clusters = someOf(silent.map(({ cluster }) => cluster));
   if (silent.length > 0) return condition("Unknown", "WaitingForClusters", `${pinned}; no root known of ${clusters}`);
-  return condition("True", "OneRoot", `${pinned}, in ${reports.map(({ cluster }) => cluster).join(", ")}`);
+  return condition("True", "OneRoot", `${pinned}, in ${someOf(reports.map(({ cluster }) => cluster))}`);
 }

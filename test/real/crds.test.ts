@@ -57,12 +57,17 @@ const SHOWN: readonly {
   {
     what: "vms networking.mesh.gloo.solo.io/v1",
     spec: {},
-    status: { state: "ACCEPTED", conditions: [condition("Ready", "True"), condition("SharedRoot", "True")] },
+    status: {
+      state: "ACCEPTED",
+      conditions: [condition("Ready", "True"), condition("Applied", "False"), condition("SharedRoot", "True")],
+    },
     shown: [
       ["STATE", "ACCEPTED"],
       ["READY", "True"],
+      ["APPLIED", "False"],
       ["SHAREDROOT", "True"],
       ["MESSAGE", "2 of 2"],
+      ["CLUSTERS", "2 of 2"],
     ],
   },
   {
