@@ -5,7 +5,8 @@ import { systemClock } from "../common/runtime/clock.ts";
 import { StateDirectory } from "../common/runtime/state-directory.ts";
 import type { KeyAndChain } from "../common/session/tls.ts";
 import { type ClusterRecord, clustersSchema } from "../server/identity/records.ts";
-import { DEFAULT_SERVER_NAMES, openRelayCa } from "../server/identity/relay-ca.ts";
+import { DEFAULT_SERVER_NAMES } from "../server/identity/relay-ca.ts";
+import { StoredCa } from "../server/identity/stored-ca.ts";
 
 /** Identities of a server and of its clusters' agents, all of one relay. */
 export interface Fleet {
@@ -31,7 +32,7 @@ export const clusterName = (number: number): string => `cluster-${number}`;
 export async function makeFleet(size: number, { stateDir, fleetFile }: FleetPlace): Promise<void> {
   const directory = await StateDirectory.open(stateDir, { program: "enterprise-networking" });
   try {
-    const ca = await openRelayCa(directory, systemClock);
+    const { ca } = await StoredCa.open(directory, systemClock);
     const key = await generateKey({ type: "ec", curve: "P-256" });
     const keyPem = privateKeyToPem(key);
     const agents: KeyAndChain[] = [];

@@ -3,6 +3,7 @@ import { adminCommands } from "./admin.ts";
 import { clusterCommands } from "./cluster.ts";
 import { meshCommands } from "./mesh.ts";
 import { operatorCommands } from "./operator.ts";
+import { relayCaCommands } from "./relay-ca.ts";
 import { relayCommands } from "./relay.ts";
 import { statusCommands } from "./status.ts";
 import { versionCommands } from "./version.ts";
@@ -11,6 +12,7 @@ import { versionCommands } from "./version.ts";
 export const meshctlCommands: readonly AnyCommand[] = [
   ...clusterCommands,
   ...relayCommands,
+  ...relayCaCommands,
   ...statusCommands,
   ...meshCommands,
   ...operatorCommands,

@@ -35,16 +35,8 @@ export interface ListenerDeps {
 
 /** The gRPC listeners of the server as tasks: what each serves, and to whom. */
 export function listenerTasks(parts: ServerParts, { config, clock, log }: ListenerDeps): Tasks {
-  const { identity, hub, admin: sources } = parts;
-  const { registry, pki } = identity;
-  const { ca } = pki;
-  const relay = relayService({ hub, identity });
-  const enrollment = {
-    definition: EnrollmentServiceService,
-    implementation: enrollmentService({ registry, ca, clock }),
-  };
-  const admin = { definition: AdminServiceService, implementation: adminService({ sources, registry, clock }) };
-  const changes = { definition: RegistryServiceService, implementation: registryService(registry, ca) };
+  const { registry, pki } = parts.identity;
+  const { relay, enrollment, admin, changes } = servicesOf(parts, clock);
   const enrollmentListener: Listener = {
     listen: config.enrollmentListen,
     credentials: () => pki.certificate.enrollment,
@@ -83,4 +75,16 @@ export function listenerTasks(parts: ServerParts, { config, clock, log }: Listen
       await runGrpcServer(secured, signal, (listening) => log.info(`serving ${name}`, { listen: listening }));
     };
   return Object.fromEntries(Object.entries(listeners).map(([name, options]) => [name, toTask(name, options)]));
+}
+
+/** What there is to be served; the listeners say to whom. */
+function servicesOf({ identity, hub, admin: sources }: ServerParts, clock: Clock) {
+  const { registry, rotation } = identity;
+  const deps = { sources, registry, rotation, clock };
+  return {
+    relay: relayService({ hub, identity }),
+    enrollment: { definition: EnrollmentServiceService, implementation: enrollmentService({ registry, clock }) },
+    admin: { definition: AdminServiceService, implementation: adminService(deps) },
+    changes: { definition: RegistryServiceService, implementation: registryService(deps) },
+  };
 }

@@ -1,5 +1,6 @@
 import type { Clock, Random } from "../common/runtime/clock.ts";
 import type { Log } from "../common/runtime/log.ts";
+import { bundleDigest } from "../common/session/tls.ts";
 import type { AdminSources } from "./admin/services.ts";
 import type { ServerIdentity } from "./identity/identity.ts";
 import { Hub, notServed } from "./relay/hub.ts";
@@ -41,6 +42,7 @@ export async function openParts({ home, clock, random, log }: PartsOptions): Pro
     notReady,
     isServed: (cluster) => registry.isServed(cluster),
     sessions,
+    roots: () => bundleDigest(identity.pki.ca.trustBundlePem),
     onSessionChange: (cluster) => pipeline.sessionChanged(cluster),
   });
   const cluster = (name: string) => registry.get(name);

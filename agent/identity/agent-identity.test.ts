@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createRootCa, signCertificate, type Authority } from "../../common/pki/authority.ts";
 import { toPem } from "../../common/pki/certificate.ts";
+import { readCsr } from "../../common/pki/csr.ts";
 import { generateKey, privateKeyToPem } from "../../common/pki/keys.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { silentLog } from "../../common/runtime/log.ts";
 import { ManualClock } from "../../common/runtime/manual-clock.ts";
-import { identityUri } from "../../common/session/tls.ts";
+import { bundleDigest, identityUri } from "../../common/session/tls.ts";
 import { AgentIdentity } from "./agent-identity.ts";
 import type { StoredCredentials, StoredIdentity } from "./documents.ts";
 import type { IdentityHome } from "./home.ts";
@@ -115,4 +116,42 @@ test("agent identity - one of its own that somebody deletes is put back, and one
   assert.equal(identity.current().certificatePem, current.certificatePem);
   stop.abort();
   await assert.rejects(running);
+});
+
+test("agent identity - renews soon when the server has other roots, once for each, and not for those at hand", async () => {
+  const now = Date.now();
+  const authority = await makeAuthority(now);
+  const current = await credentials(authority, now);
+  const { identity, clock, shelf } = await open({ current });
+  const both = current.trustBundlePem + toPem([(await makeAuthority(now)).certificate]);
+  let asked = 0;
+  const running = identity.run(new AbortController().signal, async (csr) => {
+    asked += 1;
+    const { publicKey } = await readCsr(csr);
+    const certificate = await signCertificate({
+      ...{ issuer: authority, subject: { commonName: "cluster-1" }, publicKey, extendedKeyUsages: ["clientAuth"] },
+      uriSans: [identityUri({ kind: "cluster", name: "cluster-1" })],
+      ...{ notBeforeMs: clock.now() - 1_000, notAfterMs: clock.now() + 30 * DAY_MS },
+    });
+    return { certificateChain: toPem([certificate]), trustBundle: both, serverTime: undefined };
+  });
+  running.catch(() => undefined);
+  const passed = async (ms: number): Promise<number> => {
+    clock.advance(ms);
+    await settle();
+    return asked;
+  };
+  await settle();
+  identity.heardRoots(bundleDigest(current.trustBundlePem), 4_000);
+  assert.equal(await passed(LOOK_MS), 0);
+  identity.heardRoots(bundleDigest(both), 4_000);
+  await passed(LOOK_MS);
+  await identity.credentials.until(({ trustBundlePem }) => trustBundlePem === both, AbortSignal.timeout(10_000));
+  assert.equal(shelf.stored?.current?.trustBundlePem, both);
+  identity.heardRoots(bundleDigest(both), 4_000);
+  identity.heardRoots(bundleDigest("roots that a renewal does not bring"), 4_000);
+  await passed(LOOK_MS);
+  await identity.credentials.until(() => asked === 2, AbortSignal.timeout(10_000));
+  identity.heardRoots(bundleDigest("roots that a renewal does not bring"), 4_000);
+  assert.equal(await passed(10 * LOOK_MS), 2);
 });

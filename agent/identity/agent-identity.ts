@@ -6,6 +6,7 @@ import { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { Backoff, retry } from "../../common/runtime/retry.ts";
 import { StateCell } from "../../common/runtime/state-cell.ts";
+import { bundleDigest } from "../../common/session/tls.ts";
 import type { RenewCertificateResponse } from "../../proto/gen/relay/v1/relay.ts";
 import { type AgentCredentials, readCredentials, type StoredIdentity } from "./documents.ts";
 import { enroll, type EnrollmentTarget } from "./enroll.ts";
@@ -44,6 +45,8 @@ export class AgentIdentity {
   readonly #backoff: Backoff;
   #dueAtMs = 0;
   #refusedToken: string | undefined;
+  /** Roots that the server hands out, as it said last. */
+  #rootsHeard = "";
   /** The fault that was logged last: what stays as it is, is one line. */
   #told = "";
 
@@ -131,6 +134,21 @@ export class AgentIdentity {
     this.#options.log.warn("the server does not know the new certificate; going back to the one before");
     this.#publish(readCredentials(previous, this.#options.cluster));
     return true;
+  }
+
+  /**
+   * To be told which roots the server hands out, by their digest. Where they are others than those at hand a renewal is due
+   * within `spreadMs`, which brings them: once for each, the daily renewal does the rest.
+   */
+  heardRoots(digest: Buffer, spreadMs: number): void {
+    const theirs = digest.toString("hex");
+    const { value } = this.credentials;
+    if (!value || digest.length === 0 || theirs === this.#rootsHeard) return;
+    this.#rootsHeard = theirs;
+    if (this.#cell.value.supplied || digest.equals(bundleDigest(value.trustBundlePem))) return;
+    const { clock, random, log } = this.#options;
+    this.#dueAtMs = Math.min(this.#dueAtMs, clock.now() + random() * spreadMs);
+    log.info("the server has other roots; renewing the client certificate to get them");
   }
 
   /** Puts what is stored in force, if it is not; returns what is wrong with it. */

@@ -53,6 +53,7 @@ async function setUp(server: SilentServer) {
       current: () => credentials,
       confirm: () => Promise.resolve(),
       refused: () => Promise.resolve(false),
+      heardRoots: () => undefined,
     },
     intent: await IntentHolder.open(store, stop.signal),
     report: { statuses: new Latest([]), podBounces: new Latest(new Map()), discovery: new Latest() },

@@ -31,6 +31,7 @@ export interface ClientIdentity {
   current(): AgentCredentials;
   confirm(used: AgentCredentials): Promise<void>;
   refused(used: AgentCredentials): Promise<boolean>;
+  heardRoots(digest: Buffer, spreadMs: number): void;
 }
 
 export interface RelayClientOptions {
@@ -172,6 +173,8 @@ export class RelayClient {
       case "heartbeat":
         this.#heard(message.value.time);
         return session.onSettled();
+      case "roots":
+        return this.#options.identity.heardRoots(message.value.sha256, this.#spreadMs);
       case "drain":
         this.#spreadMs = Math.max(this.#spreadMs, spreadOf(message.value.within));
         throw new MeshError("unavailable", `the server asks to reconnect: ${message.value.reason}`);

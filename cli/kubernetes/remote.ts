@@ -51,12 +51,8 @@ export async function storeSecrets(
 /** Where the server itself lives its own Secret holds the same root, beside the root's key: then nothing is written. */
 async function storeRoot(cluster: Cluster, trustBundle: string, signal: AbortSignal): Promise<void> {
   const before = await secretOf(cluster, ROOT_SECRET, signal);
-  if (
-    Buffer.from(before?.data?.["ca.crt"] ?? "", "base64")
-      .toString("utf8")
-      .trim() === trustBundle.trim()
-  )
-    return;
+  const stored = Buffer.from(before?.data?.["ca.crt"] ?? "", "base64").toString("utf8");
+  if (rootsOf(stored) === rootsOf(trustBundle)) return;
   if (before?.data?.["tls.key"] !== undefined) {
     throw new MeshError("conflict", `${describe(cluster, ROOT_SECRET)} has the root and the key of another server`, {
       hint: "is this the right --remote-context? an agent belongs to one management server",
@@ -64,6 +60,14 @@ async function storeRoot(cluster: Cluster, trustBundle: string, signal: AbortSig
   }
   await applySecret(cluster, { name: ROOT_SECRET, data: { "ca.crt": trustBundle } }, signal);
 }
+
+/** The roots in one order: which of them signs now is not the Secret's to tell. */
+const rootsOf = (pem: string): string =>
+  pem
+    .trim()
+    .split(/(?<=-----END CERTIFICATE-----)\s*/)
+    .sort()
+    .join("\n");
 
 interface SecretContent {
   readonly name: string;

@@ -544,6 +544,7 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
                     fingerprint: { type: "string" },
                     keyHash: { type: "string" },
                     notAfter: { type: "string", format: "date-time" },
+                    trust: { type: "string" },
                   },
                 },
                 next: {
@@ -553,6 +554,7 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
                     fingerprint: { type: "string" },
                     keyHash: { type: "string" },
                     notAfter: { type: "string", format: "date-time" },
+                    trust: { type: "string" },
                   },
                 },
                 previous: {
@@ -562,6 +564,7 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
                     fingerprint: { type: "string" },
                     keyHash: { type: "string" },
                     notAfter: { type: "string", format: "date-time" },
+                    trust: { type: "string" },
                     refusedFrom: { type: "string", format: "date-time" },
                   },
                 },

@@ -140,6 +140,7 @@ export interface ClusterCertificate {
   readonly fingerprint?: string;
   readonly keyHash?: string;
   readonly notAfter?: string;
+  readonly trust?: string;
 }
 
 /** The identity of the cluster's agent. Holds no secret. */

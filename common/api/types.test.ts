@@ -163,7 +163,7 @@ const mesh: FullResource<Mesh> = {
     conditions: [condition],
   },
 };
-const certificateRecord = { serial: "s", fingerprint: "f", keyHash: "k", notAfter: "t" };
+const certificateRecord = { serial: "s", fingerprint: "f", keyHash: "k", notAfter: "t", trust: "h" };
 const cluster: FullResource<KubernetesCluster> = {
   spec: {
     secretName: "s",

@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import { checkServerIdentity, createSecureContext, type PeerCertificate, type SecureContextOptions } from "node:tls";
 import { ChannelCredentials, ServerCredentials } from "@grpc/grpc-js";
 import { MeshError } from "../runtime/errors.ts";
@@ -41,6 +41,9 @@ export class ReloadableServerCredentials extends ServerCredentials {
 function contextOptions({ keyPem, certificatePem, clientRootsPem, minVersion }: ServerTls): SecureContextOptions {
   return { key: keyPem, cert: certificatePem, minVersion, ...(clientRootsPem ? { ca: clientRootsPem } : {}) };
 }
+
+/** Names PEM roots by their bytes: how server and agent tell whether they hold the same ones. SHA-256. */
+export const bundleDigest = (rootsPem: string): Buffer => createHash("sha256").update(rootsPem).digest();
 
 export interface ClientTls {
   /** PEM roots to verify the server with. */

@@ -13,13 +13,16 @@ import {
   type RegistryServiceServer,
   type RevokeClusterRequest,
   type RevokeClusterResponse,
+  type RotateRelayCaRequest,
+  type RotateRelayCaResponse,
   type VirtualMeshStatus,
   type WatchStatusRequest,
   type WatchStatusResponse,
 } from "../../proto/gen/admin/v1/admin.ts";
 import type { ClusterRecord } from "../identity/records.ts";
 import type { ClusterRegistry } from "../identity/registry.ts";
-import type { RelayCa } from "../identity/relay-ca.ts";
+import type { RelayCaRotation } from "../identity/rotation.ts";
+import { fromWire, relayCa } from "./relay-ca.ts";
 
 /** Status of everything at one moment. */
 export interface MeshesStatus {
@@ -41,11 +44,12 @@ export interface AdminSources {
 export interface AdminDeps {
   readonly sources: AdminSources;
   readonly registry: ClusterRegistry;
+  readonly rotation: RelayCaRotation;
   readonly clock: Clock;
 }
 
 /** What people may read. */
-export function adminService({ sources, registry, clock }: AdminDeps): AdminServiceServer {
+export function adminService({ sources, registry, rotation, clock }: AdminDeps): AdminServiceServer {
   return {
     watchStatus: serverStream<WatchStatusRequest, WatchStatusResponse, unknown>(
       async ({ virtualMesh: only }, send, { signal }) => {
@@ -69,6 +73,7 @@ export function adminService({ sources, registry, clock }: AdminDeps): AdminServ
         hint: "see which are: meshctl cluster list",
       });
     }),
+    getRelayCa: unary(async () => ({ ca: relayCa(rotation, sources) })),
   };
 }
 
@@ -84,7 +89,8 @@ function toSession({ name, state, current, next }: ClusterRecord, live: ClusterS
 }
 
 /** What operators may change. */
-export function registryService(registry: ClusterRegistry, ca: RelayCa): RegistryServiceServer {
+export function registryService({ sources, registry, rotation }: Omit<AdminDeps, "clock">): RegistryServiceServer {
+  const { ca } = rotation;
   return {
     registerCluster: unary(async (request: RegisterClusterRequest): Promise<RegisterClusterResponse> => {
       const { cluster, tokenTtlSeconds, renewToken } = request;
@@ -104,10 +110,14 @@ export function registryService(registry: ClusterRegistry, ca: RelayCa): Registr
         const signed = await registry.issueOperator(request.operator, request.certificateSigningRequest);
         return {
           certificateChain: signed.chainPem,
-          trustBundle: ca.trustBundlePem,
+          trustBundle: signed.trustBundlePem,
           notAfter: new Date(signed.notAfterMs),
         };
       },
     ),
+    rotateRelayCa: unary(async ({ from, force }: RotateRelayCaRequest): Promise<RotateRelayCaResponse> => {
+      await rotation.advance(fromWire(from), { force });
+      return { ca: relayCa(rotation, sources) };
+    }),
   };
 }

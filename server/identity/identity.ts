@@ -5,6 +5,7 @@ import type { RenewCertificateRequest, RenewCertificateResponse } from "../../pr
 import type { ClusterStore } from "./cluster-store.ts";
 import type { RelayPki } from "./pki.ts";
 import { ClusterRegistry } from "./registry.ts";
+import { RelayCaRotation } from "./rotation.ts";
 
 export interface ServerIdentityDeps {
   readonly pki: RelayPki;
@@ -19,6 +20,7 @@ export interface ServerIdentityDeps {
 export interface ServerIdentity {
   readonly pki: RelayPki;
   readonly registry: ClusterRegistry;
+  readonly rotation: RelayCaRotation;
   /** Answers RelayService.RenewCertificate for the certificate that was presented. */
   renew(peer: PeerIdentity, request: RenewCertificateRequest): Promise<RenewCertificateResponse>;
 }
@@ -26,15 +28,14 @@ export interface ServerIdentity {
 /** Wires the room. Keep `pki.run` going. */
 export function serverIdentity(deps: ServerIdentityDeps): ServerIdentity {
   const { pki, store, ownCertificates = false, clock, log } = deps;
-  const { ca } = pki;
-  const registry = new ClusterRegistry({ store, ca, ownCertificates, clock, log });
+  const registry = new ClusterRegistry({ store, ca: pki.ca, ownCertificates, clock, log });
   return {
     pki,
     registry,
-    renew: async (peer, { certificateSigningRequest }) => ({
-      certificateChain: (await registry.renew(peer, certificateSigningRequest)).chainPem,
-      trustBundle: ca.trustBundlePem,
-      serverTime: new Date(clock.now()),
-    }),
+    rotation: new RelayCaRotation({ pki, store, clock, log }),
+    renew: async (peer, { certificateSigningRequest }) => {
+      const { chainPem, trustBundlePem } = await registry.renew(peer, certificateSigningRequest);
+      return { certificateChain: chainPem, trustBundle: trustBundlePem, serverTime: new Date(clock.now()) };
+    },
   };
 }

@@ -1,11 +1,10 @@
 import type { KeyObject } from "node:crypto";
-import { toPem } from "../../common/pki/certificate.ts";
-import { publicKeyHash } from "../../common/pki/keys.ts";
+import { type Certificate, toPem } from "../../common/pki/certificate.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import { type Identity, type KeyAndChain, ReloadableServerCredentials } from "../../common/session/tls.ts";
 import type { ServerTlsCredentials } from "./pki.ts";
-import type { RelayCa, SignedIdentity } from "./relay-ca.ts";
+import { pinOf, type RelayCa, type SignedIdentity } from "./relay-ca.ts";
 import type { RelayRoot } from "./relay-secrets.ts";
 
 /** What is in force together: the certificate of the server, and who vouches for the rest. */
@@ -26,6 +25,10 @@ export class LoadedPki implements RelayCa {
   get certificate(): ServerTlsCredentials {
     if (!this.#certificate) throw notLoaded();
     return this.#certificate;
+  }
+
+  get roots(): readonly Certificate[] {
+    return this.#current.ca.roots;
   }
 
   get trustBundlePem(): string {
@@ -83,8 +86,9 @@ export class LoadedPki implements RelayCa {
 export function foreignCa({ trusted }: RelayRoot): RelayCa {
   const [root] = trusted;
   return {
+    roots: trusted,
     trustBundlePem: toPem(trusted),
-    trustPin: root ? `sha256:${publicKeyHash(root.x509.publicKey)}` : "",
+    trustPin: root ? pinOf(root) : "",
     signClient: () =>
       Promise.reject(new MeshError("failed_precondition", "the relay's own certificate authority is disabled")),
     hasSigned: () => false,

@@ -8,6 +8,8 @@ const certificateRecord = z.object({
   /** SHA-256 of the key's SubjectPublicKeyInfo, lower-case hex. */
   keyHash: z.string(),
   notAfterMs: z.number(),
+  /** SHA-256 of the PEM roots that were sent with it, lower-case hex: what its holder trusts. */
+  trust: z.string().optional(),
 });
 
 const tokenRecord = z.object({

@@ -5,7 +5,7 @@ import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { dnsLabel } from "../../common/runtime/settings.ts";
-import { type PeerIdentity, readNamedIdentity, readPeerIdentity } from "../../common/session/tls.ts";
+import { bundleDigest, type PeerIdentity, readNamedIdentity, readPeerIdentity } from "../../common/session/tls.ts";
 import type { ClusterStore } from "./cluster-store.ts";
 import { RateLimit } from "./rate-limit.ts";
 import type { ClusterRecord } from "./records.ts";
@@ -252,10 +252,11 @@ function checkName(name: string, what: string): void {
   });
 }
 
-function recordOf({ certificate, notAfterMs }: SignedIdentity, publicKey: KeyObject) {
+function recordOf({ certificate, notAfterMs, trustBundlePem }: SignedIdentity, publicKey: KeyObject) {
   const { serialNumber } = certificate.x509;
   const fingerprint = certificateFacts(certificate).sha256Fingerprint;
-  return { serial: serialNumber, fingerprint, keyHash: publicKeyHash(publicKey), notAfterMs };
+  const trust = bundleDigest(trustBundlePem).toString("hex");
+  return { serial: serialNumber, fingerprint, keyHash: publicKeyHash(publicKey), notAfterMs, trust };
 }
 
 function expired({ identity, notAfterMs }: PeerIdentity): MeshError {

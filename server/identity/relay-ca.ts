@@ -1,15 +1,11 @@
 import { type KeyObject, X509Certificate } from "node:crypto";
-import * as z from "zod";
-import { type Authority, createRootCa, signCertificate } from "../../common/pki/authority.ts";
-import { type Certificate, certificateFacts, parseCertificate, toPem } from "../../common/pki/certificate.ts";
-import { generateKey, loadPrivateKey, privateKeyToPem, publicKeyHash } from "../../common/pki/keys.ts";
+import { type Authority, signCertificate } from "../../common/pki/authority.ts";
+import { type Certificate, certificateFacts, toPem } from "../../common/pki/certificate.ts";
+import { publicKeyHash } from "../../common/pki/keys.ts";
 import type { Clock } from "../../common/runtime/clock.ts";
-import { MeshError } from "../../common/runtime/errors.ts";
-import type { StateDirectory } from "../../common/runtime/state-directory.ts";
 import { type Identity, identityUri } from "../../common/session/tls.ts";
 
 const DAY_MS = 86_400_000;
-const ROOT_LIFE_MS = 10 * 365 * DAY_MS;
 /** Clocks of clusters run behind ours. */
 export const BACKDATE_MS = 5 * 60_000;
 
@@ -40,19 +36,26 @@ export interface SignedIdentity {
   readonly certificate: Certificate;
   readonly chainPem: string;
   readonly notAfterMs: number;
+  /** PEM roots that were in force when it was signed: its holder gets both together. */
+  readonly trustBundlePem: string;
 }
 
 /** Who vouches for the server, its agents and its operators. */
 export interface RelayCa {
+  /** What is trusted; first the root that new certificates end in. */
+  readonly roots: readonly Certificate[];
   /** PEM roots that agents and operators verify the server with. */
   readonly trustBundlePem: string;
-  /** "sha256:" and the hex SHA-256 of the root's SubjectPublicKeyInfo. */
+  /** Of the root that new certificates end in; see `pinOf`. */
   readonly trustPin: string;
   /** Signs a client certificate for a cluster or an operator. The identity is the URI name; the common name means nothing. */
   signClient(publicKey: KeyObject, identity: Identity): Promise<SignedIdentity>;
   /** Whether it signed this certificate itself; another CA below the same root does not count. */
   hasSigned(certificateDer: Buffer): boolean;
 }
+
+/** "sha256:" and the hex SHA-256 of the certificate's SubjectPublicKeyInfo. */
+export const pinOf = ({ x509 }: Certificate): string => `sha256:${publicKeyHash(x509.publicKey)}`;
 
 /** What a certificate authority is made of. */
 export interface SigningChain {
@@ -66,6 +69,7 @@ export interface SigningChain {
 
 /** The relay's own certificate authority. Its key leaves the process for its home alone. */
 export class SigningCa implements RelayCa {
+  readonly roots: readonly Certificate[];
   readonly trustBundlePem: string;
   readonly trustPin: string;
   readonly #issuer: Authority;
@@ -78,8 +82,9 @@ export class SigningCa implements RelayCa {
     this.#issuer = issuer;
     this.#above = above;
     this.#clock = clock;
-    this.trustBundlePem = toPem([root, ...others]);
-    this.trustPin = `sha256:${publicKeyHash(root.x509.publicKey)}`;
+    this.roots = [root, ...others];
+    this.trustBundlePem = toPem(this.roots);
+    this.trustPin = pinOf(root);
   }
 
   /** Signs the server's own certificate. The root stands in the chain, so that an agent can compare its pin. */
@@ -126,40 +131,7 @@ export class SigningCa implements RelayCa {
       certificate,
       chainPem: toPem([certificate, this.#issuer.certificate, ...this.#above]),
       notAfterMs: certificateFacts(certificate).notAfterMs,
+      trustBundlePem: this.trustBundlePem,
     };
   }
-}
-
-const caSchema = z.object({ keyPem: z.string(), certificatePem: z.string() });
-
-/** Loads the relay's CA from the state directory; the first start makes it. Throws `state_corrupt` for a broken one. */
-export async function openRelayCa(
-  directory: Pick<StateDirectory, "document" | "file">,
-  clock: Clock,
-): Promise<SigningCa> {
-  const document = directory.document("relay-ca", caSchema);
-  const stored = await document.read();
-  if (stored) return new SigningCa({ issuer: readRoot(directory.file("relay-ca.json"), stored), above: [] }, clock);
-  const key = await generateKey({ type: "ec", curve: "P-256" });
-  const nowMs = clock.now();
-  const certificate = await createRootCa({
-    subject: { commonName: "enterprise-networking-ca" },
-    key,
-    pathLength: 0,
-    notBeforeMs: nowMs - BACKDATE_MS,
-    notAfterMs: nowMs + ROOT_LIFE_MS,
-  });
-  await document.write({ keyPem: privateKeyToPem(key), certificatePem: toPem([certificate]) });
-  return new SigningCa({ issuer: { key, certificate }, above: [] }, clock);
-}
-
-function readRoot(path: string, { keyPem, certificatePem }: z.output<typeof caSchema>): Authority {
-  const hint = `restore ${path} from a backup; without it every agent must enrol again`;
-  try {
-    const root = { key: loadPrivateKey(keyPem), certificate: parseCertificate(certificatePem) };
-    if (publicKeyHash(root.key) === publicKeyHash(root.certificate.x509.publicKey)) return root;
-  } catch (cause) {
-    throw new MeshError("state_corrupt", `${path}: key or certificate cannot be read`, { cause, hint });
-  }
-  throw new MeshError("state_corrupt", `${path}: the key does not belong to the certificate`, { hint });
 }

@@ -39,6 +39,7 @@ function setUp({
   hellosPerSecond = 100,
   revoked = new Set<string>(),
   nextEpoch = undefined as (() => Promise<bigint>) | undefined,
+  roots = undefined as (() => Buffer) | undefined,
 } = {}) {
   const clock = new ManualClock(1_000_000);
   const intents = new IntentBook();
@@ -56,6 +57,7 @@ function setUp({
     onSessionChange: () => undefined,
     heartbeatMs: 20_000,
     hellosPerSecond,
+    ...(roots && { roots }),
   });
   return { hub, clock, intents, statuses, sessions };
 }
@@ -175,6 +177,30 @@ test("hub - welcomes an agent, sends its intent, then only what changes", async 
   agent.leave();
   assert.equal(await agent.ended, undefined);
   assert.equal(hub.isConnected("cluster-1"), false);
+});
+
+test("hub - names the roots that are handed out, after the welcome and when they change", async () => {
+  let roots = Buffer.from("one");
+  const { hub, clock } = setUp({ roots: () => roots });
+  const stop = new AbortController();
+  const running = hub.run(stop.signal);
+  const agent = new Agent(hub, "cluster-1");
+  await agent.next("welcome");
+  assert.equal((await agent.next("roots")).value.sha256.toString(), "one");
+  clock.advance(5_000);
+  roots = Buffer.from("two");
+  clock.advance(5_000);
+  assert.equal((await agent.next("roots")).value.sha256.toString(), "two");
+  clock.advance(5_000);
+  stop.abort();
+  await running;
+  await agent.next("drain");
+  assert.deepEqual(
+    agent.received.filter(({ $case }) => $case === "roots"),
+    [],
+  );
+  agent.leave();
+  await agent.ended;
 });
 
 test("hub - an agent that holds everything already gets a welcome and nothing else", async () => {

@@ -30,6 +30,8 @@ export interface HubOptions {
   readonly isServed: (cluster: string) => boolean;
   /** The sessions of all replicas. */
   readonly sessions: Pick<SessionStore, "begin" | "end" | "noteClockOffset" | "get" | "onChange">;
+  /** SHA-256 of the roots that are handed out now: an agent that holds others renews. */
+  readonly roots?: () => Buffer;
   /** Called when a session begins or ends, or what it has acknowledged changes. */
   readonly onSessionChange: (cluster: string) => void;
   readonly heartbeatMs?: number;
@@ -169,7 +171,7 @@ export class Hub {
   }
 
   #open(info: SessionInfo, hello: Hello, send: Send<Outgoing>): Session {
-    const { clock, log, intents, isServed } = this.#options;
+    const { clock, log, intents, isServed, roots } = this.#options;
     const { cluster, sessionId, epoch, peer } = info;
     // Asked at the last moment: a revocation while the hello was awaited found no session to end.
     if (!isServed(cluster)) throw notServed(cluster);
@@ -178,11 +180,12 @@ export class Hub {
     other?.end(superseded(cluster));
     const machine = this.#machines.get(cluster) ?? new PushMachine(ISSUED_CERTIFICATE);
     this.#machines.set(cluster, machine);
-    const session = new Session(info, { send, machine, encode: this.#encode, now: () => clock.now() });
+    const session = new Session(info, { send, machine, encode: this.#encode, now: () => clock.now(), roots });
     this.#sessions.set(cluster, session);
     machine.want(intents.get(cluster));
     machine.begin(hello.held.find(({ type }) => type === ISSUED_CERTIFICATE)?.digest ?? Buffer.alloc(0));
     session.send({ $case: "welcome", value: this.#welcome(sessionId, epoch) });
+    session.tellRoots();
     session.flush();
     log.info("session began", { cluster, session: sessionId, epoch: String(epoch), peer });
     this.#options.onSessionChange(cluster);
@@ -230,6 +233,7 @@ export class Hub {
   #tick(session: Session, now: number): void {
     const fault = session.faultAt(now, this.#heartbeatMs);
     if (fault) return session.end(fault);
+    session.tellRoots();
     if (now - session.lastSentMs >= this.#heartbeatMs) session.heartbeat();
     const retryAt = this.#machines.get(session.info.cluster)?.retryAtMs();
     if (retryAt !== undefined && retryAt <= now) session.flush();

@@ -27,6 +27,8 @@ export interface SessionDeps {
   readonly machine: PushMachine;
   readonly encode: PushEncoder;
   readonly now: () => number;
+  /** SHA-256 of the roots that are handed out now; without it the agent is not told. */
+  readonly roots?: (() => Buffer) | undefined;
 }
 
 const RESULT_TIMEOUT_MS = 60_000;
@@ -39,6 +41,7 @@ export class Session {
   readonly #ended = new AbortController();
   /** Since when the peer has had no room; Infinity while it has some. */
   #blockedSinceMs = Infinity;
+  #rootsTold: Buffer | undefined;
   lastSeenMs: number;
   lastSentMs: number;
   /** When the push in flight was sent; Infinity while none is. */
@@ -93,6 +96,14 @@ export class Session {
 
   heartbeat(): void {
     this.send({ $case: "heartbeat", value: { time: new Date(this.#deps.now()) } });
+  }
+
+  /** Tells the agent which roots are handed out now, where it was not told these yet. */
+  tellRoots(): void {
+    const sha256 = this.#deps.roots?.();
+    if (!sha256 || this.#rootsTold?.equals(sha256) || this.#blocked) return;
+    this.#rootsTold = sha256;
+    this.send({ $case: "roots", value: { sha256 } });
   }
 
   /** Sends a small control message; skipped while the peer has no room, since a stalled peer is ended by its silence. */

@@ -21,7 +21,7 @@ test("cluster status - a record comes back as it was stored, with every part of 
     {
       name: "cluster-1",
       state: "ENROLLED",
-      current: CERTIFICATE,
+      current: { ...CERTIFICATE, trust: "t1" },
       next: { ...CERTIFICATE, serial: "0B" },
       previous: { ...CERTIFICATE, serial: "0C", refusedFromMs: 1_750_000_000_123 },
       token: { ...token, used: { atMs: 1_690_000_000_456, keyHash: "k2" } },

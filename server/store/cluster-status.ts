@@ -40,10 +40,11 @@ export function identityOf({ state, current, next, previous, token }: ClusterRec
 }
 
 /** What is incomplete counts for nothing: it can let nobody in. */
-function certificateOf({ serial, fingerprint, keyHash, notAfter }: ClusterCertificate): CertificateRecord | undefined {
+function certificateOf(stored: ClusterCertificate): CertificateRecord | undefined {
+  const { serial, fingerprint, keyHash, notAfter, trust } = stored;
   const notAfterMs = Date.parse(notAfter ?? "");
   if (!serial || !fingerprint || !keyHash || Number.isNaN(notAfterMs)) return undefined;
-  return { serial, fingerprint, keyHash, notAfterMs };
+  return { serial, fingerprint, keyHash, notAfterMs, ...(trust !== undefined && { trust }) };
 }
 
 function previousOf(stored: NonNullable<ClusterIdentityStatus["previous"]>): Previous | undefined {
@@ -62,11 +63,12 @@ function tokenOf(stored: NonNullable<ClusterIdentityStatus["token"]>): TokenReco
   return { ...token, used: { atMs: Date.parse(usedAt ?? "") || 0, keyHash: keyHash ?? "" } };
 }
 
-const storedCertificate = ({ serial, fingerprint, keyHash, notAfterMs }: CertificateRecord): ClusterCertificate => ({
-  serial,
-  fingerprint,
-  keyHash,
-  notAfter: iso(notAfterMs),
+const storedCertificate = (record: CertificateRecord): ClusterCertificate => ({
+  serial: record.serial,
+  fingerprint: record.fingerprint,
+  keyHash: record.keyHash,
+  notAfter: iso(record.notAfterMs),
+  ...(record.trust !== undefined && { trust: record.trust }),
 });
 
 function storedToken({ id, secretHash, expiresAtMs, failures, used }: TokenRecord) {

@@ -1,9 +1,10 @@
 import { certificateFacts } from "../../common/pki/certificate.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
+import { Latest } from "../../common/runtime/latest.ts";
 import { runTasks } from "../../common/runtime/tasks.ts";
 import { foreignCa, LoadedPki } from "../identity/loaded-pki.ts";
 import { makeRoot, makeServer, makeSigning } from "../identity/make-relay-ca.ts";
-import type { RelayPki, ServerTlsCredentials } from "../identity/pki.ts";
+import type { RelayPki, RotationStage, ServerTlsCredentials } from "../identity/pki.ts";
 import { type RelayCa, type ServerNames, SigningCa } from "../identity/relay-ca.ts";
 import {
   RELAY_SECRETS,
@@ -14,6 +15,7 @@ import {
   type ServerFiles,
 } from "../identity/relay-secrets.ts";
 import type { ApiServerContext } from "./kubernetes-context.ts";
+import { advanceRoot, stageOf } from "./kubernetes-rotation.ts";
 import { type Files, filesOf, isOurs, type Secret, SecretObjects } from "./secret-objects.ts";
 
 export interface KubernetesPkiOptions extends ApiServerContext {
@@ -30,6 +32,8 @@ const RENEW_SPREAD = 0.05;
 /** Certificates are looked at this often when nothing changes, and a fault is tried again. */
 const LOOK_MS = 60_000;
 const RETRY_MS = 2_000;
+/** What was written is in force here within moments. */
+const ADVANCE_MS = 10_000;
 const { root: ROOT, rootKey: ROOT_KEY, signing: SIGNING, server: SERVER } = RELAY_SECRETS;
 
 /** The relay's certificates in Secrets of the reference's names: made where they are absent, never overwritten. */
@@ -41,6 +45,7 @@ export class KubernetesPki implements RelayPki {
   /** What this server made or found made by it: put back when it vanishes, since every agent trusts in it. */
   readonly #kept = new Map<string, Files>();
   #fault: MeshError | undefined;
+  readonly #stage = new Latest<RotationStage>();
 
   constructor(options: KubernetesPkiOptions) {
     this.#options = options;
@@ -55,6 +60,19 @@ export class KubernetesPki implements RelayPki {
 
   get certificate(): ServerTlsCredentials {
     return this.#loaded.certificate;
+  }
+
+  get stage(): RotationStage {
+    const { value } = this.#stage;
+    if (!value) throw new MeshError("unavailable", this.notReady.join("; "));
+    return value;
+  }
+
+  async advance(from: RotationStage): Promise<void> {
+    if (this.stage !== from) throw new MeshError("conflict", `the rotation stands at ${this.stage}`);
+    await advanceRoot(this.#secrets, from, this.#options.clock.now());
+    const { stop } = this.#options;
+    await this.#stage.until((stage) => stage !== from, AbortSignal.any([stop, AbortSignal.timeout(ADVANCE_MS)]));
   }
 
   /** Why there are no certificates to serve with; empty when there are. */
@@ -98,7 +116,9 @@ export class KubernetesPki implements RelayPki {
     const { ownCertificates, log } = this.#options;
     const root = await this.#root();
     const { ca, server } = ownCertificates ? this.#foreign(root) : await this.#own(root);
-    if (!this.#loaded.load({ ca, server })) return;
+    const isNew = this.#loaded.load({ ca, server });
+    this.#stage.set(stageOf(ca, root));
+    if (!isNew) return;
     const { serial, notAfterMs } = certificateFacts(server.leaf);
     log.info("relay certificates loaded", {
       serial,
@@ -134,7 +154,7 @@ export class KubernetesPki implements RelayPki {
     const chain = await this.#read(SIGNING, signing, (files) => readSigning(files, root, clock.now()));
     const ca = new SigningCa(chain, clock);
     const stored = this.#secrets.get(SERVER) ?? (await this.#make(SERVER, () => makeServer(ca, this.#options.names)));
-    const secret = isOurs(stored) ? await this.#renewed(stored, { ca, root }) : stored;
+    const secret = isOurs(stored) ? await this.#renewed(stored, ca, root) : stored;
     return { ca, server: this.#read(SERVER, secret, (files) => readServer(files, root)) };
   }
 
@@ -151,9 +171,9 @@ export class KubernetesPki implements RelayPki {
   }
 
   /** The server's certificate, made anew where it is ours and nears its end, lacks a name, or is of another authority. */
-  async #renewed(secret: Secret, { ca, root }: { ca: SigningCa; root: RelayRoot }): Promise<Secret> {
+  async #renewed(secret: Secret, ca: SigningCa, root: RelayRoot): Promise<Secret> {
     const { names, log } = this.#options;
-    const reason = this.#reasonToRenew(filesOf(secret), root);
+    const reason = this.#reasonToRenew(filesOf(secret), ca, root);
     if (!reason) return secret;
     // A replica with other settings wants its own names: each keeps those of the other, else they would take turns.
     const all = reason.alsoNames
@@ -165,7 +185,7 @@ export class KubernetesPki implements RelayPki {
     return replaced;
   }
 
-  #reasonToRenew(files: Files, root: RelayRoot): { text: string; alsoNames?: ServerNames } | undefined {
+  #reasonToRenew(files: Files, ca: SigningCa, root: RelayRoot): { text: string; alsoNames?: ServerNames } | undefined {
     let server: ServerFiles;
     try {
       server = readServer(files, root);
@@ -173,6 +193,7 @@ export class KubernetesPki implements RelayPki {
       return { text: MeshError.from(thrown).message };
     }
     const { notBeforeMs, notAfterMs, leaf } = server;
+    if (!ca.hasSigned(leaf.x509.raw)) return { text: "another authority signs now" };
     if (this.#options.clock.now() >= notBeforeMs + (notAfterMs - notBeforeMs) * this.#renewAt)
       return { text: "its end is near" };
     const { dns, ip } = this.#options.names;

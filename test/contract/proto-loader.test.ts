@@ -111,9 +111,9 @@ async function startAdmin(): Promise<{ readonly address: string } & AsyncDisposa
   const folder = await temporaryFolder();
   const directory = await StateDirectory.open(folder.file("server"), { program: "enterprise-networking" });
   const identity = { directory, names: DEFAULT_SERVER_NAMES, clock: systemClock, log: silentLog };
-  const { registry } = await openLocalIdentity(identity);
+  const { registry, rotation } = await openLocalIdentity(identity);
   await registry.register("cluster-2", { ttlMs: 60_000, renew: false });
-  const implementation = adminService({ sources: SOURCES, registry, clock: systemClock });
+  const implementation = adminService({ sources: SOURCES, registry, rotation, clock: systemClock });
   const server = await startGrpcServer({
     listen: "127.0.0.1:0",
     services: [{ definition: AdminServiceService, implementation }],

@@ -108,11 +108,12 @@ export async function startAdminWorld(): Promise<AdminWorld> {
   const clock = systemClock;
   const directory = await StateDirectory.open(folder.file("server"), { program: "enterprise-networking" });
   const identity = await openLocalIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log: silentLog });
-  const { registry, pki } = identity;
-  const { ca, certificate } = pki;
+  const { registry, rotation, pki } = identity;
+  const { certificate } = pki;
+  const deps = { sources: SOURCES, registry, rotation, clock };
   const services = [
-    { definition: AdminServiceService, implementation: adminService({ sources: SOURCES, registry, clock }) },
-    { definition: RegistryServiceService, implementation: registryService(registry, ca) },
+    { definition: AdminServiceService, implementation: adminService(deps) },
+    { definition: RegistryServiceService, implementation: registryService(deps) },
   ];
   const start = (listen: string, table: MethodTable, more = {}): Promise<GrpcServer> =>
     startGrpcServer({ listen, authorize: methodTable(table), services, ...more });

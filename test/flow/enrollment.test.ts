@@ -80,8 +80,8 @@ async function startWorld({ startMs = Date.now(), loseAnswers = 0 } = {}): Promi
   const clock = new ManualClock(startMs);
   const directory = await StateDirectory.open(folder.file("server"), { program: "enterprise-networking" });
   const identity = await openLocalIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log: silentLog });
-  const { registry, pki } = identity;
-  const { ca, certificate } = pki;
+  const { registry, rotation, pki } = identity;
+  const { certificate } = pki;
   const sources = { async *watchStatus() {}, listSessions: () => [], getIntent: () => undefined };
   const relay = await startGrpcServer({
     listen: "127.0.0.1:0",
@@ -89,8 +89,8 @@ async function startWorld({ startMs = Date.now(), loseAnswers = 0 } = {}): Promi
     authorize: methodTable(relayMethods(registry)),
     services: [
       { definition: RelayServiceService, implementation: relayService(identity) },
-      { definition: AdminServiceService, implementation: adminService({ sources, registry, clock }) },
-      { definition: RegistryServiceService, implementation: registryService(registry, ca) },
+      { definition: AdminServiceService, implementation: adminService({ sources, registry, rotation, clock }) },
+      { definition: RegistryServiceService, implementation: registryService({ sources, registry, rotation }) },
     ],
   });
   const enrollment = await startGrpcServer({
@@ -100,9 +100,9 @@ async function startWorld({ startMs = Date.now(), loseAnswers = 0 } = {}): Promi
     services: [
       {
         definition: EnrollmentServiceService,
-        implementation: enrollmentService({ registry: losing(registry, loseAnswers), ca, clock }),
+        implementation: enrollmentService({ registry: losing(registry, loseAnswers), clock }),
       },
-      { definition: RegistryServiceService, implementation: registryService(registry, ca) },
+      { definition: RegistryServiceService, implementation: registryService({ sources, registry, rotation }) },
     ],
   });
   const stop = new AbortController();

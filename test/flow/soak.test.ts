@@ -119,6 +119,7 @@ test("soak - sessions between agent and hub that end in any way leave nothing be
       current: () => credentials("1"),
       confirm: () => Promise.resolve(),
       refused: () => Promise.resolve(false),
+      heardRoots: () => undefined,
     },
     intent: await IntentHolder.open(store, stop.signal),
     report: { statuses: new Latest([]), podBounces: new Latest(new Map()), discovery: new Latest() },

@@ -29,9 +29,8 @@ const RULES = [
       "relay-tls-signing-secret",
       "relay-server-tls-secret",
     ],
-    verbs: ["list", "watch"],
+    verbs: ["list", "watch", "update"],
   },
-  { apiGroups: [""], resources: ["secrets"], resourceNames: ["relay-server-tls-secret"], verbs: ["update"] },
   { apiGroups: [""], resources: ["secrets"], verbs: ["create"] },
   {
     apiGroups: ["coordination.k8s.io"],

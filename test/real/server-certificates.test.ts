@@ -5,6 +5,7 @@ import { connect } from "node:tls";
 import { type Authority, createRootCa, signCertificate } from "../../common/pki/authority.ts";
 import { toPem } from "../../common/pki/certificate.ts";
 import { generateKey, privateKeyToPem } from "../../common/pki/keys.ts";
+import { RelayCaStage } from "../../proto/gen/admin/v1/admin.ts";
 import { parseHostPort } from "../../common/runtime/settings.ts";
 import { API_SERVER_TOOLS } from "../harness/api-server.ts";
 import { skipWithout } from "../harness/needs.ts";
@@ -133,5 +134,57 @@ test(
     const log = await server.process.log();
     assert.equal(log.match(/relay certificates cannot be loaded/g)?.length, 1, log);
     assert.doesNotMatch(log, /PRIVATE KEY|rjt1\./);
+  },
+);
+
+test(
+  "real certificates - the relay's root is rotated in the Secrets under two replicas, and a connected cluster stays in",
+  { skip: skipWithout(API_SERVER_TOOLS) },
+  async () => {
+    await using world = await ReplicaWorld.start();
+    const [one, two] = [await world.replica("one"), await world.replica("two")];
+    const { RELAY_CA_STAGE_STABLE, RELAY_CA_STAGE_TRUSTING, RELAY_CA_STAGE_SWITCHED } = RelayCaStage;
+    const old = await one.enroll(await one.register("cluster-1"));
+    (await old.connect(two)).close();
+    /** Each replica hears of a step from the Secrets. */
+    const reached = (stage: RelayCaStage) =>
+      eventually("both replicas stand there", async () => {
+        const stages = await Promise.all([one, two].map(async (each) => (await each.relayCa())?.stage));
+        return stages.every((each) => each === stage);
+      });
+    await reached(RELAY_CA_STAGE_STABLE);
+
+    const trusting = await one.rotateRelayCa(RELAY_CA_STAGE_STABLE);
+    assert.deepEqual([trusting?.stage, trusting?.roots.length], [RELAY_CA_STAGE_TRUSTING, 2]);
+    await reached(RELAY_CA_STAGE_TRUSTING);
+    await assert.rejects(two.rotateRelayCa(RELAY_CA_STAGE_STABLE), { code: "conflict" });
+    await assert.rejects(two.rotateRelayCa(RELAY_CA_STAGE_TRUSTING), {
+      code: "failed_precondition",
+      message: /would shut out cluster-1/,
+    });
+    const both = await old.renewed(two);
+    (await both.connect(one)).close();
+    const before = await servedSerial(two);
+    assert.equal((await two.rotateRelayCa(RELAY_CA_STAGE_TRUSTING))?.stage, RELAY_CA_STAGE_SWITCHED);
+    await reached(RELAY_CA_STAGE_SWITCHED);
+    await eventually(
+      "the server shows a certificate of the new root",
+      async () => (await servedSerial(two)) !== before,
+    );
+    (await both.connect(two)).close();
+    await assert.rejects(one.rotateRelayCa(RELAY_CA_STAGE_SWITCHED), { code: "failed_precondition" });
+    const fresh = await both.renewed(one);
+    (await fresh.connect(two)).close();
+    const last = await eventually("the record is heard", () => one.rotateRelayCa(RELAY_CA_STAGE_SWITCHED));
+    assert.deepEqual([last.stage, last.roots.length], [RELAY_CA_STAGE_STABLE, 1]);
+    await reached(RELAY_CA_STAGE_STABLE);
+    assert.notEqual(last.roots[0]?.pin, trusting?.roots[0]?.pin);
+    (await fresh.connect(one)).close();
+    await eventually("the old root opens nothing", async () =>
+      both.connect(one).then(
+        (session) => session.close(),
+        () => true,
+      ),
+    );
   },
 );

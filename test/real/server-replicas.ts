@@ -8,6 +8,8 @@ import {
   AdminServiceService,
   type ClusterSession,
   type RegisterClusterResponse,
+  type RelayCa,
+  type RelayCaStage,
   RegistryServiceService,
 } from "../../proto/gen/admin/v1/admin.ts";
 import { EnrollmentServiceService } from "../../proto/gen/enrollment/v1/enrollment.ts";
@@ -107,6 +109,16 @@ export class Replica {
     );
   }
 
+  /** How a rotation of the relay's root stands. */
+  async relayCa(): Promise<RelayCa | undefined> {
+    return (await this.#admin((dialer) => dialer.unary(AdminServiceService.getRelayCa, {}, call()))).ca;
+  }
+
+  async rotateRelayCa(from: RelayCaStage): Promise<RelayCa | undefined> {
+    const request = { from, force: false };
+    return (await this.#admin((dialer) => dialer.unary(RegistryServiceService.rotateRelayCa, request, call()))).ca;
+  }
+
   async revoke(cluster: string): Promise<boolean> {
     const answer = await this.#admin((dialer) =>
       dialer.unary(RegistryServiceService.revokeCluster, { cluster }, call()),
@@ -164,6 +176,21 @@ export class Agent {
   constructor(identity: KeyAndChain, rootsPem: string) {
     this.identity = identity;
     this.#rootsPem = rootsPem;
+  }
+
+  /** The same cluster with a new certificate, and with the roots that come with it. */
+  async renewed({ name, addresses }: Replica): Promise<Agent> {
+    const tls = { rootsPem: this.#rootsPem, identity: this.identity, minVersion: "TLSv1.3" } as const;
+    const dialer = new Dialer({ address: addresses.relay, tls, peer: name });
+    try {
+      const key = await generateKey({ type: "ec", curve: "P-256" });
+      const request = { certificateSigningRequest: await createCsr({ key }) };
+      const answer = await dialer.unary(RelayServiceService.renewCertificate, request, call());
+      const identity = { keyPem: privateKeyToPem(key), certificatePem: answer.certificateChain };
+      return new Agent(identity, answer.trustBundle);
+    } finally {
+      dialer.close();
+    }
   }
 
   /** Resolves when it is welcomed; rejects with what the server says instead. */

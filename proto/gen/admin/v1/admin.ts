@@ -21,6 +21,66 @@ import { IssuedCertificate, IssuedCertificateStatus, ResourceName } from "../../
 import { Struct } from "../../google/protobuf/struct.ts";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 
+/** How a rotation of the relay's own root stands. */
+export const RelayCaStage = {
+  /** RELAY_CA_STAGE_UNSPECIFIED - Never used. */
+  RELAY_CA_STAGE_UNSPECIFIED: 0,
+  /** RELAY_CA_STAGE_STABLE - One root is trusted, and signs. The next step makes another one, which is trusted beside it. */
+  RELAY_CA_STAGE_STABLE: 1,
+  /** RELAY_CA_STAGE_TRUSTING - Two roots are trusted, the old one signs. The next step has the new one sign. */
+  RELAY_CA_STAGE_TRUSTING: 2,
+  /** RELAY_CA_STAGE_SWITCHED - Two roots are trusted, the new one signs. The next step drops the old one. */
+  RELAY_CA_STAGE_SWITCHED: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type RelayCaStage = typeof RelayCaStage[keyof typeof RelayCaStage];
+
+export namespace RelayCaStage {
+  export type RELAY_CA_STAGE_UNSPECIFIED = typeof RelayCaStage.RELAY_CA_STAGE_UNSPECIFIED;
+  export type RELAY_CA_STAGE_STABLE = typeof RelayCaStage.RELAY_CA_STAGE_STABLE;
+  export type RELAY_CA_STAGE_TRUSTING = typeof RelayCaStage.RELAY_CA_STAGE_TRUSTING;
+  export type RELAY_CA_STAGE_SWITCHED = typeof RelayCaStage.RELAY_CA_STAGE_SWITCHED;
+  export type UNRECOGNIZED = typeof RelayCaStage.UNRECOGNIZED;
+}
+
+export function relayCaStageFromJSON(object: any): RelayCaStage {
+  switch (object) {
+    case 0:
+    case "RELAY_CA_STAGE_UNSPECIFIED":
+      return RelayCaStage.RELAY_CA_STAGE_UNSPECIFIED;
+    case 1:
+    case "RELAY_CA_STAGE_STABLE":
+      return RelayCaStage.RELAY_CA_STAGE_STABLE;
+    case 2:
+    case "RELAY_CA_STAGE_TRUSTING":
+      return RelayCaStage.RELAY_CA_STAGE_TRUSTING;
+    case 3:
+    case "RELAY_CA_STAGE_SWITCHED":
+      return RelayCaStage.RELAY_CA_STAGE_SWITCHED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return RelayCaStage.UNRECOGNIZED;
+  }
+}
+
+export function relayCaStageToJSON(object: RelayCaStage): string {
+  switch (object) {
+    case RelayCaStage.RELAY_CA_STAGE_UNSPECIFIED:
+      return "RELAY_CA_STAGE_UNSPECIFIED";
+    case RelayCaStage.RELAY_CA_STAGE_STABLE:
+      return "RELAY_CA_STAGE_STABLE";
+    case RelayCaStage.RELAY_CA_STAGE_TRUSTING:
+      return "RELAY_CA_STAGE_TRUSTING";
+    case RelayCaStage.RELAY_CA_STAGE_SWITCHED:
+      return "RELAY_CA_STAGE_SWITCHED";
+    case RelayCaStage.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** Asks for status. */
 export interface WatchStatusRequest {
   /** Only this VirtualMesh; unset: all. */
@@ -193,6 +253,62 @@ export interface IssueOperatorCertificateResponse {
   trustBundle: string;
   /** End of its life. */
   notAfter: Date | undefined;
+}
+
+/** A root that agents and server trust. */
+export interface RelayRoot {
+  /** "sha256:" and the hex SHA-256 of its public key. */
+  pin: string;
+  /** End of its life. */
+  notAfter:
+    | Date
+    | undefined;
+  /** True for the one that new certificates end in. */
+  signs: boolean;
+}
+
+/** A cluster whose certificate came before what is in force now. */
+export interface LaggingCluster {
+  /** Name of the cluster. */
+  cluster: string;
+  /** True while connected: then it catches up within moments. */
+  connected: boolean;
+  /** End of its certificate's life: from then on it is not waited for. */
+  certificateNotAfter: Date | undefined;
+}
+
+/** The relay's own certificate authority. */
+export interface RelayCa {
+  /** How a rotation stands. */
+  stage: RelayCaStage;
+  /** The one that signs first. */
+  roots: RelayRoot[];
+  /** Clusters that the next step would shut out, in order of name. */
+  lagging: LaggingCluster[];
+}
+
+/** Asks for the relay's own certificate authority. */
+export interface GetRelayCaRequest {
+}
+
+/** The answer. */
+export interface GetRelayCaResponse {
+  /** How it stands. */
+  ca: RelayCa | undefined;
+}
+
+/** Asks for the next step. */
+export interface RotateRelayCaRequest {
+  /** The stage that the caller saw: the step is taken from there or not at all. */
+  from: RelayCaStage;
+  /** True: clusters that are shut out by it are no hindrance; each then needs a new token. */
+  force: boolean;
+}
+
+/** The answer. */
+export interface RotateRelayCaResponse {
+  /** How it stands after the step. */
+  ca: RelayCa | undefined;
 }
 
 function createBaseWatchStatusRequest(): WatchStatusRequest {
@@ -1925,6 +2041,590 @@ export const IssueOperatorCertificateResponse: MessageFns<IssueOperatorCertifica
   },
 };
 
+function createBaseRelayRoot(): RelayRoot {
+  return { pin: "", notAfter: undefined, signs: false };
+}
+
+export const RelayRoot: MessageFns<RelayRoot> = {
+  encode(message: RelayRoot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pin !== "") {
+      writer.uint32(10).string(message.pin);
+    }
+    if (message.notAfter !== undefined) {
+      Timestamp.encode(toTimestamp(message.notAfter), writer.uint32(18).fork()).join();
+    }
+    if (message.signs !== false) {
+      writer.uint32(24).bool(message.signs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RelayRoot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRelayRoot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pin = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.notAfter = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.signs = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RelayRoot {
+    return {
+      pin: isSet(object.pin) ? globalThis.String(object.pin) : "",
+      notAfter: isSet(object.notAfter)
+        ? fromJsonTimestamp(object.notAfter)
+        : isSet(object.not_after)
+        ? fromJsonTimestamp(object.not_after)
+        : undefined,
+      signs: isSet(object.signs) ? globalThis.Boolean(object.signs) : false,
+    };
+  },
+
+  toJSON(message: RelayRoot): unknown {
+    const obj: any = {};
+    if (message.pin !== "") {
+      obj.pin = message.pin;
+    }
+    if (message.notAfter !== undefined) {
+      obj.notAfter = message.notAfter.toISOString();
+    }
+    if (message.signs !== false) {
+      obj.signs = message.signs;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RelayRoot>, I>>(base?: I): RelayRoot {
+    return RelayRoot.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RelayRoot>, I>>(object: I): RelayRoot {
+    const message = createBaseRelayRoot();
+    message.pin = object.pin ?? "";
+    message.notAfter = object.notAfter ?? undefined;
+    message.signs = object.signs ?? false;
+    return message;
+  },
+};
+
+function createBaseLaggingCluster(): LaggingCluster {
+  return { cluster: "", connected: false, certificateNotAfter: undefined };
+}
+
+export const LaggingCluster: MessageFns<LaggingCluster> = {
+  encode(message: LaggingCluster, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cluster !== "") {
+      writer.uint32(10).string(message.cluster);
+    }
+    if (message.connected !== false) {
+      writer.uint32(16).bool(message.connected);
+    }
+    if (message.certificateNotAfter !== undefined) {
+      Timestamp.encode(toTimestamp(message.certificateNotAfter), writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LaggingCluster {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLaggingCluster();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cluster = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.connected = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.certificateNotAfter = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LaggingCluster {
+    return {
+      cluster: isSet(object.cluster) ? globalThis.String(object.cluster) : "",
+      connected: isSet(object.connected) ? globalThis.Boolean(object.connected) : false,
+      certificateNotAfter: isSet(object.certificateNotAfter)
+        ? fromJsonTimestamp(object.certificateNotAfter)
+        : isSet(object.certificate_not_after)
+        ? fromJsonTimestamp(object.certificate_not_after)
+        : undefined,
+    };
+  },
+
+  toJSON(message: LaggingCluster): unknown {
+    const obj: any = {};
+    if (message.cluster !== "") {
+      obj.cluster = message.cluster;
+    }
+    if (message.connected !== false) {
+      obj.connected = message.connected;
+    }
+    if (message.certificateNotAfter !== undefined) {
+      obj.certificateNotAfter = message.certificateNotAfter.toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LaggingCluster>, I>>(base?: I): LaggingCluster {
+    return LaggingCluster.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LaggingCluster>, I>>(object: I): LaggingCluster {
+    const message = createBaseLaggingCluster();
+    message.cluster = object.cluster ?? "";
+    message.connected = object.connected ?? false;
+    message.certificateNotAfter = object.certificateNotAfter ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRelayCa(): RelayCa {
+  return { stage: 0, roots: [], lagging: [] };
+}
+
+export const RelayCa: MessageFns<RelayCa> = {
+  encode(message: RelayCa, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stage !== 0) {
+      writer.uint32(8).int32(message.stage);
+    }
+    for (const v of message.roots) {
+      RelayRoot.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.lagging) {
+      LaggingCluster.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RelayCa {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRelayCa();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.stage = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.roots.push(RelayRoot.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.lagging.push(LaggingCluster.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RelayCa {
+    return {
+      stage: isSet(object.stage) ? relayCaStageFromJSON(object.stage) : 0,
+      roots: globalThis.Array.isArray(object?.roots) ? object.roots.map((e: any) => RelayRoot.fromJSON(e)) : [],
+      lagging: globalThis.Array.isArray(object?.lagging)
+        ? object.lagging.map((e: any) => LaggingCluster.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: RelayCa): unknown {
+    const obj: any = {};
+    if (message.stage !== 0) {
+      obj.stage = relayCaStageToJSON(message.stage);
+    }
+    if (message.roots?.length) {
+      obj.roots = message.roots.map((e) => RelayRoot.toJSON(e));
+    }
+    if (message.lagging?.length) {
+      obj.lagging = message.lagging.map((e) => LaggingCluster.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RelayCa>, I>>(base?: I): RelayCa {
+    return RelayCa.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RelayCa>, I>>(object: I): RelayCa {
+    const message = createBaseRelayCa();
+    message.stage = object.stage ?? 0;
+    message.roots = object.roots?.map((e) => RelayRoot.fromPartial(e)) || [];
+    message.lagging = object.lagging?.map((e) => LaggingCluster.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseGetRelayCaRequest(): GetRelayCaRequest {
+  return {};
+}
+
+export const GetRelayCaRequest: MessageFns<GetRelayCaRequest> = {
+  encode(_: GetRelayCaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRelayCaRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRelayCaRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): GetRelayCaRequest {
+    return {};
+  },
+
+  toJSON(_: GetRelayCaRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetRelayCaRequest>, I>>(base?: I): GetRelayCaRequest {
+    return GetRelayCaRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetRelayCaRequest>, I>>(_: I): GetRelayCaRequest {
+    const message = createBaseGetRelayCaRequest();
+    return message;
+  },
+};
+
+function createBaseGetRelayCaResponse(): GetRelayCaResponse {
+  return { ca: undefined };
+}
+
+export const GetRelayCaResponse: MessageFns<GetRelayCaResponse> = {
+  encode(message: GetRelayCaResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ca !== undefined) {
+      RelayCa.encode(message.ca, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRelayCaResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRelayCaResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ca = RelayCa.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetRelayCaResponse {
+    return { ca: isSet(object.ca) ? RelayCa.fromJSON(object.ca) : undefined };
+  },
+
+  toJSON(message: GetRelayCaResponse): unknown {
+    const obj: any = {};
+    if (message.ca !== undefined) {
+      obj.ca = RelayCa.toJSON(message.ca);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetRelayCaResponse>, I>>(base?: I): GetRelayCaResponse {
+    return GetRelayCaResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetRelayCaResponse>, I>>(object: I): GetRelayCaResponse {
+    const message = createBaseGetRelayCaResponse();
+    message.ca = (object.ca !== undefined && object.ca !== null) ? RelayCa.fromPartial(object.ca) : undefined;
+    return message;
+  },
+};
+
+function createBaseRotateRelayCaRequest(): RotateRelayCaRequest {
+  return { from: 0, force: false };
+}
+
+export const RotateRelayCaRequest: MessageFns<RotateRelayCaRequest> = {
+  encode(message: RotateRelayCaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== 0) {
+      writer.uint32(8).int32(message.from);
+    }
+    if (message.force !== false) {
+      writer.uint32(16).bool(message.force);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotateRelayCaRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotateRelayCaRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.from = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RotateRelayCaRequest {
+    return {
+      from: isSet(object.from) ? relayCaStageFromJSON(object.from) : 0,
+      force: isSet(object.force) ? globalThis.Boolean(object.force) : false,
+    };
+  },
+
+  toJSON(message: RotateRelayCaRequest): unknown {
+    const obj: any = {};
+    if (message.from !== 0) {
+      obj.from = relayCaStageToJSON(message.from);
+    }
+    if (message.force !== false) {
+      obj.force = message.force;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RotateRelayCaRequest>, I>>(base?: I): RotateRelayCaRequest {
+    return RotateRelayCaRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RotateRelayCaRequest>, I>>(object: I): RotateRelayCaRequest {
+    const message = createBaseRotateRelayCaRequest();
+    message.from = object.from ?? 0;
+    message.force = object.force ?? false;
+    return message;
+  },
+};
+
+function createBaseRotateRelayCaResponse(): RotateRelayCaResponse {
+  return { ca: undefined };
+}
+
+export const RotateRelayCaResponse: MessageFns<RotateRelayCaResponse> = {
+  encode(message: RotateRelayCaResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ca !== undefined) {
+      RelayCa.encode(message.ca, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotateRelayCaResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotateRelayCaResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ca = RelayCa.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RotateRelayCaResponse {
+    return { ca: isSet(object.ca) ? RelayCa.fromJSON(object.ca) : undefined };
+  },
+
+  toJSON(message: RotateRelayCaResponse): unknown {
+    const obj: any = {};
+    if (message.ca !== undefined) {
+      obj.ca = RelayCa.toJSON(message.ca);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RotateRelayCaResponse>, I>>(base?: I): RotateRelayCaResponse {
+    return RotateRelayCaResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RotateRelayCaResponse>, I>>(object: I): RotateRelayCaResponse {
+    const message = createBaseRotateRelayCaResponse();
+    message.ca = (object.ca !== undefined && object.ca !== null) ? RelayCa.fromPartial(object.ca) : undefined;
+    return message;
+  },
+};
+
 /** Reads. Served on loopback 11100, on the admin socket, and on 9900 to operators. */
 export type AdminServiceService = typeof AdminServiceService;
 export const AdminServiceService = {
@@ -1959,6 +2659,16 @@ export const AdminServiceService = {
     responseSerialize: (value: GetIntentResponse): Buffer => Buffer.from(GetIntentResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetIntentResponse => GetIntentResponse.decode(value),
   },
+  /** Tells how a rotation of the relay's own root stands, and which clusters its next step would shut out. */
+  getRelayCa: {
+    path: "/admin.v1.AdminService/GetRelayCa" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRelayCaRequest): Buffer => Buffer.from(GetRelayCaRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRelayCaRequest => GetRelayCaRequest.decode(value),
+    responseSerialize: (value: GetRelayCaResponse): Buffer => Buffer.from(GetRelayCaResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetRelayCaResponse => GetRelayCaResponse.decode(value),
+  },
 } as const;
 
 export interface AdminServiceServer extends UntypedServiceImplementation {
@@ -1968,6 +2678,8 @@ export interface AdminServiceServer extends UntypedServiceImplementation {
   listSessions: handleUnaryCall<ListSessionsRequest, ListSessionsResponse>;
   /** Returns what a cluster shall hold and what it has acknowledged. NOT_FOUND for an unknown cluster. */
   getIntent: handleUnaryCall<GetIntentRequest, GetIntentResponse>;
+  /** Tells how a rotation of the relay's own root stands, and which clusters its next step would shut out. */
+  getRelayCa: handleUnaryCall<GetRelayCaRequest, GetRelayCaResponse>;
 }
 
 export interface AdminServiceClient extends Client {
@@ -2009,6 +2721,22 @@ export interface AdminServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetIntentResponse) => void,
+  ): ClientUnaryCall;
+  /** Tells how a rotation of the relay's own root stands, and which clusters its next step would shut out. */
+  getRelayCa(
+    request: GetRelayCaRequest,
+    callback: (error: ServiceError | null, response: GetRelayCaResponse) => void,
+  ): ClientUnaryCall;
+  getRelayCa(
+    request: GetRelayCaRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetRelayCaResponse) => void,
+  ): ClientUnaryCall;
+  getRelayCa(
+    request: GetRelayCaRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetRelayCaResponse) => void,
   ): ClientUnaryCall;
 }
 
@@ -2064,6 +2792,20 @@ export const RegistryServiceService = {
     responseDeserialize: (value: Buffer): IssueOperatorCertificateResponse =>
       IssueOperatorCertificateResponse.decode(value),
   },
+  /**
+   * Takes the next step of a rotation of the relay's own root, and returns how it stands then. FAILED_PRECONDITION while
+   * a cluster would be shut out by it, or when the root is not the server's own; ALREADY_EXISTS when `from` is over.
+   */
+  rotateRelayCa: {
+    path: "/admin.v1.RegistryService/RotateRelayCa" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RotateRelayCaRequest): Buffer => Buffer.from(RotateRelayCaRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RotateRelayCaRequest => RotateRelayCaRequest.decode(value),
+    responseSerialize: (value: RotateRelayCaResponse): Buffer =>
+      Buffer.from(RotateRelayCaResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RotateRelayCaResponse => RotateRelayCaResponse.decode(value),
+  },
 } as const;
 
 export interface RegistryServiceServer extends UntypedServiceImplementation {
@@ -2076,6 +2818,11 @@ export interface RegistryServiceServer extends UntypedServiceImplementation {
   revokeCluster: handleUnaryCall<RevokeClusterRequest, RevokeClusterResponse>;
   /** Signs a client certificate for a person, good for one day. */
   issueOperatorCertificate: handleUnaryCall<IssueOperatorCertificateRequest, IssueOperatorCertificateResponse>;
+  /**
+   * Takes the next step of a rotation of the relay's own root, and returns how it stands then. FAILED_PRECONDITION while
+   * a cluster would be shut out by it, or when the root is not the server's own; ALREADY_EXISTS when `from` is over.
+   */
+  rotateRelayCa: handleUnaryCall<RotateRelayCaRequest, RotateRelayCaResponse>;
 }
 
 export interface RegistryServiceClient extends Client {
@@ -2129,6 +2876,25 @@ export interface RegistryServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: IssueOperatorCertificateResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes the next step of a rotation of the relay's own root, and returns how it stands then. FAILED_PRECONDITION while
+   * a cluster would be shut out by it, or when the root is not the server's own; ALREADY_EXISTS when `from` is over.
+   */
+  rotateRelayCa(
+    request: RotateRelayCaRequest,
+    callback: (error: ServiceError | null, response: RotateRelayCaResponse) => void,
+  ): ClientUnaryCall;
+  rotateRelayCa(
+    request: RotateRelayCaRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RotateRelayCaResponse) => void,
+  ): ClientUnaryCall;
+  rotateRelayCa(
+    request: RotateRelayCaRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RotateRelayCaResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -117,6 +117,9 @@ export interface ConnectResponse {
     | //
     /** Asks the agent to come back on a new connection. */
     { $case: "drain"; value: Drain }
+    | //
+    /** Names the roots that the server hands out, after Welcome and whenever they change. */
+    { $case: "roots"; value: Roots }
     | undefined;
 }
 
@@ -242,6 +245,15 @@ export interface Status {
 export interface Heartbeat {
   /** The sender's clock. */
   time: Date | undefined;
+}
+
+/**
+ * The roots of the relay's own certificate authority, as they are handed out with certificates now. An agent that holds
+ * others renews its certificate within `Welcome.reconnect_spread`, which brings them.
+ */
+export interface Roots {
+  /** SHA-256 of the PEM text. */
+  sha256: Buffer;
 }
 
 /** Asks the agent to leave. */
@@ -430,6 +442,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "drain":
         Drain.encode(message.message.value, writer.uint32(34).fork()).join();
         break;
+      case "roots":
+        Roots.encode(message.message.value, writer.uint32(42).fork()).join();
+        break;
     }
     return writer;
   },
@@ -479,6 +494,14 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
             message.message = { $case: "drain", value: Drain.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.message = { $case: "roots", value: Roots.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -501,6 +524,8 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
         ? { $case: "heartbeat", value: Heartbeat.fromJSON(object.heartbeat) }
         : isSet(object.drain)
         ? { $case: "drain", value: Drain.fromJSON(object.drain) }
+        : isSet(object.roots)
+        ? { $case: "roots", value: Roots.fromJSON(object.roots) }
         : undefined,
     };
   },
@@ -515,6 +540,8 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       obj.heartbeat = Heartbeat.toJSON(message.message.value);
     } else if (message.message?.$case === "drain") {
       obj.drain = Drain.toJSON(message.message.value);
+    } else if (message.message?.$case === "roots") {
+      obj.roots = Roots.toJSON(message.message.value);
     }
     return obj;
   },
@@ -546,6 +573,12 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "drain": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "drain", value: Drain.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "roots": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "roots", value: Roots.fromPartial(object.message.value) };
         }
         break;
       }
@@ -1692,6 +1725,73 @@ export const Heartbeat: MessageFns<Heartbeat> = {
   fromPartial<I extends Exact<DeepPartial<Heartbeat>, I>>(object: I): Heartbeat {
     const message = createBaseHeartbeat();
     message.time = object.time ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRoots(): Roots {
+  return { sha256: Buffer.alloc(0) };
+}
+
+export const Roots: MessageFns<Roots> = {
+  encode(message: Roots, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sha256.length !== 0) {
+      writer.uint32(10).bytes(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Roots {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoots();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sha256 = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Roots {
+    return { sha256: isSet(object.sha256) ? Buffer.from(bytesFromBase64(object.sha256)) : Buffer.alloc(0) };
+  },
+
+  toJSON(message: Roots): unknown {
+    const obj: any = {};
+    if (message.sha256.length !== 0) {
+      obj.sha256 = base64FromBytes(message.sha256);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Roots>, I>>(base?: I): Roots {
+    return Roots.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Roots>, I>>(object: I): Roots {
+    const message = createBaseRoots();
+    message.sha256 = object.sha256 ?? Buffer.alloc(0);
     return message;
   },
 };
