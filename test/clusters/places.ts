@@ -7,13 +7,14 @@ import { podsOf, type Pod } from "./judge.ts";
 import { INSIDE } from "./plan.ts";
 
 /**
- * All that the cluster stores, past the API server and by it; all that containers of ours have logged; and all their files
+ * All that the cluster stores, past the API server and by it, and what etcd's files keep of what was stored before; all that containers of ours have logged; and all their files
  * that are not in memory, those of containers that have ended too.
  */
 export async function placesOf(cluster: Cluster): Promise<Texts> {
   const pods = await podsWithOurs(cluster);
   return {
     ...(await stored(cluster)),
+    ...(await etcdFiles(cluster)),
     ...(await logs(cluster)),
     ...(await files(cluster, pods)),
   };
@@ -67,6 +68,25 @@ async function stored(cluster: Cluster): Promise<Texts> {
     texts[kind] = await cluster.kubectl(["get", kind, "--all-namespaces", "--output", "json"]);
   }
   return prefixed(cluster, texts);
+}
+
+/** Its log and its database hold older versions of objects too, and such as were deleted. */
+async function etcdFiles(cluster: Cluster): Promise<Texts> {
+  const folder = cluster.node.path(`${INSIDE}/etcd`);
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+  const texts = files.map(async (file): Promise<[string, string]> => [
+    `etcd file ${file.slice(folder.length + 1)}`,
+    withoutEnd(await readFile(file)).toString("latin1"),
+  ]);
+  return prefixed(cluster, Object.fromEntries(await Promise.all(texts)));
+}
+
+/** etcd makes its logs 64 MB large before anything is in them. */
+function withoutEnd(bytes: Buffer): Buffer {
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  return bytes.subarray(0, end);
 }
 
 /** Also of pods that are gone, as long as kubelet keeps them. */

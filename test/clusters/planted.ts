@@ -25,10 +25,11 @@ const derOf = (pem: string): Buffer =>
     "base64",
   );
 
-/** Plants a key and a token; takes all away again that can be taken away when it is disposed. */
+/** Plants a key, a token, and a token that is gone again from where it stood; takes all away again that can be taken away when it is disposed. */
 export async function plant(cluster: Cluster): Promise<Planted> {
   const { key } = await opensslRequest(NAME);
   const token = `hvs.${randomBytes(48).toString("base64url")}`;
+  const former = `hvs.${randomBytes(48).toString("base64url")}`;
   const packed = gzipSync(`{"manifest": ${JSON.stringify(key)}}`).toString("base64");
   const object = (kind: string, rest: object) => ({
     apiVersion: "v1",
@@ -36,18 +37,22 @@ export async function plant(cluster: Cluster): Promise<Planted> {
     metadata: { name: NAME, namespace: "default" },
     ...rest,
   });
+  const account = (annotations: object) =>
+    object("ServiceAccount", { metadata: { name: NAME, namespace: "default", annotations } });
+  await cluster.apply(account({ token: former }));
   await cluster.apply(
     object("Secret", { data: { release: Buffer.from(packed).toString("base64") } }),
     object("ConfigMap", { data: { plain: key }, binaryData: { der: derOf(key).toString("base64") } }),
-    object("ServiceAccount", { metadata: { name: NAME, namespace: "default", annotations: { token } } }),
+    account({ token }),
   );
   const files = await plantFiles(cluster, token);
   return {
-    secrets: { "planted key": key, "planted token": token },
+    secrets: { "planted key": key, "planted token": token, "planted former token": former },
     places: [
       ...[/key in .*: etcd \/registry\/secrets\/default\/planted/, /key in .*: secrets$/, /key in .*: configmaps$/],
       ...[/key in .*: etcd \/registry\/configmaps\/default\/planted/],
       ...[/token in .*: etcd \/registry\/serviceaccounts\/default\/planted/],
+      ...[/former token in .*: etcd file member\/snap/, /former token in .*: etcd file member\/wal/],
       ...[/token in .*: log gloo-mesh_enterprise-agent/, /token in .*: file of enterprise-agent \//],
       ...[/token in .*: file of istiod-agent \//, /token in .*: file of istiod-agent-init \//],
       /token in .*: file of istiod-.* \/volumes\//,
