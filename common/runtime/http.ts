@@ -1,4 +1,4 @@
-import { type IncomingMessage, request as httpRequest, type RequestOptions } from "node:http";
+import { type ClientRequest, type IncomingMessage, request as httpRequest, type RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
 import type { MeshError } from "./errors.ts";
 
@@ -11,7 +11,11 @@ export interface HttpExchange {
   readonly maxBytes: number;
   /** The error for such an answer. */
   readonly tooLong: () => MeshError;
+  /** Within which a new connection must stand, in milliseconds; default 10 s. An answer may take longer. */
+  readonly connectTimeoutMs?: number;
 }
+
+const CONNECT_TIMEOUT_MS = 10_000;
 
 /** An answer of any status, whole. */
 export interface HttpAnswer {
@@ -21,15 +25,31 @@ export interface HttpAnswer {
 }
 
 /** Sends one request and reads the whole answer. Rejects with what Node says of the connection. */
-export function exchange({ options, body, ...bound }: HttpExchange): Promise<HttpAnswer> {
-  const send = options.protocol === "https:" ? httpsRequest : httpRequest;
-  return new Promise((resolve, reject) => {
-    const request = send(options, (response) => {
+export function exchange({ options, body, connectTimeoutMs = CONNECT_TIMEOUT_MS, ...bound }: HttpExchange) {
+  const isTls = options.protocol === "https:";
+  return new Promise<HttpAnswer>((resolve, reject) => {
+    const request = (isTls ? httpsRequest : httpRequest)(options, (response) => {
       const { statusCode: status = 0, headers } = response;
       readText(response, bound).then((text) => resolve({ status, headers, text }), reject);
     });
+    limitConnecting(request, isTls ? "secureConnect" : "connect", connectTimeoutMs);
     request.on("error", reject);
     request.end(body);
+  });
+}
+
+/**
+ * Fails a request whose connection does not stand in time. The kernel would try for two minutes, by default, to reach the
+ * address of a pod that is gone, though the next attempt would be led to its successor.
+ */
+function limitConnecting(request: ClientRequest, connected: "connect" | "secureConnect", timeoutMs: number): void {
+  const late = Object.assign(new Error(`no connection within ${timeoutMs} ms`), { code: "ETIMEDOUT" });
+  const timer = setTimeout(() => request.destroy(late), timeoutMs);
+  const stop = (): void => clearTimeout(timer);
+  request.once("close", stop);
+  request.once("socket", (socket) => {
+    if (request.reusedSocket) stop();
+    else socket.once(connected, stop);
   });
 }
 

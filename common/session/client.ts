@@ -1,5 +1,6 @@
 import {
   Client,
+  connectivityState,
   Metadata,
   type ChannelOptions,
   type ClientDuplexStream,
@@ -26,7 +27,12 @@ export interface DialOptions {
   /** Headers of every call, made anew for each. */
   readonly headers?: () => Readonly<Record<string, string>>;
   readonly channelOptions?: ChannelOptions;
+  /** Within which the connection of a stream must stand, in milliseconds; default 10 s. */
+  readonly connectTimeoutMs?: number;
 }
+
+/** With TLS, and for a server that a whole fleet dials at once. */
+const CONNECT_TIMEOUT_MS = 10_000;
 
 const DEFAULTS: ChannelOptions = {
   "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
@@ -105,7 +111,8 @@ export class Dialer {
       responseDeserialize,
       this.#metadata(),
     );
-    return new ClientStream(call, signal, (error) => this.#readError(error, signal));
+    const connecting = this.#limitConnecting(call);
+    return new ClientStream(call, signal, (error) => this.#readError(connecting.fault ?? error, signal));
   }
 
   /** Opens a server stream; ending the loop or aborting `signal` cancels it. */
@@ -122,13 +129,14 @@ export class Dialer {
       request,
       this.#metadata(),
     );
+    const connecting = this.#limitConnecting(call);
     const cancel = (): void => call.cancel();
     signal.addEventListener("abort", cancel, { once: true });
     if (signal.aborted) cancel();
     try {
       for await (const message of call.iterator({ destroyOnReturn: false })) yield message as Res;
     } catch (error) {
-      throw this.#readError(error, signal);
+      throw this.#readError(connecting.fault ?? error, signal);
     } finally {
       signal.removeEventListener("abort", cancel);
       swallowLateError(call);
@@ -138,6 +146,22 @@ export class Dialer {
 
   close(): void {
     this.#client.close();
+  }
+
+  /**
+   * Ends a call that no connection was made for in time, and then has the fault. The kernel would try for two minutes, by
+   * default, to reach the address of a pod that is gone, though the next attempt would be led to its successor.
+   */
+  #limitConnecting(call: { cancel(): void }): { readonly fault: MeshError | undefined } {
+    const { peer, connectTimeoutMs = CONNECT_TIMEOUT_MS } = this.#options;
+    const connecting: { fault: MeshError | undefined } = { fault: undefined };
+    this.#client.waitForReady(Date.now() + connectTimeoutMs, (error) => {
+      const isClosed = this.#client.getChannel().getConnectivityState(false) === connectivityState.SHUTDOWN;
+      if (!error || isClosed) return;
+      connecting.fault = new MeshError("unavailable", `${peer}: no connection within ${connectTimeoutMs} ms`);
+      call.cancel();
+    });
+    return connecting;
   }
 
   #metadata(): Metadata {

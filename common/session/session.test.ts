@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { createServer, type AddressInfo, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { AdminServiceService, type ListSessionsResponse } from "../../proto/gen/admin/v1/admin.ts";
 import { IstiodServiceService, type LinkRequest, type LinkResponse } from "../../proto/gen/istiod/v1/istiod.ts";
 import { MeshError } from "../runtime/errors.ts";
@@ -159,6 +160,35 @@ test("session - a message above the limit is refused, and the server goes on", a
   await messages.next();
   await assert.rejects(messages.next(), { code: "resource_exhausted" });
   assert.deepEqual(await listSessions(dialer), empty);
+  dialer.close();
+  await server.close(100);
+});
+
+test("session - a stream is given up when no connection stands in time, and lives as long as it likes after that", async () => {
+  const taken = new Set<Socket>();
+  const silent = createServer((socket) => void taken.add(socket)).listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const { port } = silent.address() as AddressInfo;
+  const nowhere = new Dialer({ address: `127.0.0.1:${port}`, peer: "test server", connectTimeoutMs: 100 });
+  const stream = nowhere.bidi(IstiodServiceService.link, new AbortController().signal);
+  await assert.rejects(stream.messages().next(), {
+    code: "unavailable",
+    message: "test server: no connection within 100 ms",
+  });
+  nowhere.close();
+  for (const socket of taken) socket.destroy();
+  silent.close();
+
+  const server = await serve({ link: (_, signal) => once(signal, "abort").then(() => undefined) });
+  const dialer = new Dialer({ address: server.address, peer: "test server", connectTimeoutMs: 100 });
+  const leave = new AbortController();
+  const messages = dialer.bidi(IstiodServiceService.link, leave.signal).messages();
+  assert.equal((await messages.next()).done, false);
+  const next = messages.next();
+  const first = await Promise.race([next.catch(() => "ended"), delay(300, "lives")]);
+  assert.equal(first, "lives");
+  leave.abort();
+  await assert.rejects(next);
   dialer.close();
   await server.close(100);
 });
