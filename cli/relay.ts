@@ -50,9 +50,15 @@ function sessionRow(session: ClusterSession): Cell[] {
     session.agentVersion,
     formatTime(session.connectedAt),
     formatTime(session.lastSeenAt),
-    `${session.clockOffsetMs}ms`,
+    offsetCell(session.clockOffsetMs),
     outOfSync.length === 0 ? "yes" : { text: outOfSync.join("; "), style: "yellow" },
   ];
+}
+
+/** Beyond a minute certificates are taken for expired, or not valid yet, at the wrong time. */
+function offsetCell(offsetMs: bigint): Cell {
+  const text = `${offsetMs}ms`;
+  return offsetMs > 60_000n || offsetMs < -60_000n ? { text, style: "yellow" } : text;
 }
 
 const intent = command({

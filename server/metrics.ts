@@ -1,5 +1,5 @@
 import type { Latest } from "../common/runtime/latest.ts";
-import { Gauge, type Registry } from "../common/runtime/metrics.ts";
+import { Counter, Gauge, type Registry } from "../common/runtime/metrics.ts";
 import type { VirtualMeshStatus } from "../proto/gen/admin/v1/admin.ts";
 import type { MeshesStatus } from "./admin/services.ts";
 import type { ClusterRegistry } from "./identity/registry.ts";
@@ -38,6 +38,16 @@ export function registerServerMetrics(
   gauge("mesh_relay_agents_connected", "1 for a registered cluster whose agent is connected, else 0", ["cluster"], () =>
     registry.list().map(({ name }) => [{ cluster: name }, sessions.isConnected(name) ? 1 : 0]),
   );
+  new Counter({
+    name: "mesh_relay_possible_clones_total",
+    help: "Times that a second agent was seen with the identity of the cluster, or a certificate that was replaced",
+    labelNames: ["cluster"],
+    registers: [metrics],
+    collect() {
+      this.reset();
+      for (const [cluster, count] of registry.clones.sightings) this.inc({ cluster }, count);
+    },
+  });
   gauge("mesh_relay_agents_out_of_sync", "Connected agents that do not hold what they shall", [], () => [
     [{}, hub.sessions().filter(({ outOfSync }) => outOfSync.length > 0).length],
   ]);

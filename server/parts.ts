@@ -42,6 +42,7 @@ export async function openParts({ home, clock, random, log }: PartsOptions): Pro
     notReady,
     isServed: (cluster) => registry.isServed(cluster),
     sessions,
+    clones: registry.clones,
     roots: () => bundleDigest(identity.pki.ca.trustBundlePem),
     onSessionChange: (cluster) => pipeline.sessionChanged(cluster),
   });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ConnectResponse } from "../../proto/gen/relay/v1/relay.ts";
 import { Latest } from "../../common/runtime/latest.ts";
-import { silentLog } from "../../common/runtime/log.ts";
+import { type Log, silentLog } from "../../common/runtime/log.ts";
 import { ManualClock } from "../../common/runtime/manual-clock.ts";
 import { IntentHolder } from "../apply/intent-holder.ts";
 import { NOTHING_HELD } from "../apply/apply-machine.ts";
@@ -36,7 +36,7 @@ class SilentServer {
   }
 }
 
-async function setUp(server: SilentServer) {
+async function setUp(server: SilentServer, log: Log = silentLog) {
   const clock = new ManualClock(1_000_000);
   const stop = new AbortController();
   const store = {
@@ -48,7 +48,7 @@ async function setUp(server: SilentServer) {
     ...{ notBeforeMs: 0, notAfterMs: 9e15 },
   };
   const client = new RelayClient({
-    ...{ clock, random: () => 0.999, log: silentLog, dial: () => server.dial() },
+    ...{ clock, random: () => 0.999, log, dial: () => server.dial() },
     identity: {
       current: () => credentials,
       confirm: () => Promise.resolve(),
@@ -127,4 +127,20 @@ test("relay client - comes back within the time of a drain, and within five minu
     assert.ok((server.dials.value ?? 0) > 1, `${seconds} s`);
     await end();
   }
+});
+
+test("relay client - knows how far the server's clock is off, and says so when it is more than a minute", async () => {
+  const warned: number[] = [];
+  const seconds = (ms: unknown): number => Math.round(Number(ms) / 1000);
+  const log: Log = {
+    ...silentLog,
+    warn: (text, fields) => {
+      if (text.includes("time")) warned.push(seconds(fields?.["clockOffsetMs"]));
+    },
+  };
+  const { client, pass, end } = await setUp(new SilentServer(welcome(20n)), log);
+  await pass(1);
+  const state = client.state.value;
+  assert.deepEqual([state?.kind === "connected" && seconds(state.clockOffsetMs), warned], [-1_000, [-1_000]]);
+  await end();
 });

@@ -52,6 +52,8 @@ export interface ReportSources {
   readonly discovery: Latest<Discovery>;
 }
 
+/** Beyond it certificates are taken for expired, or not valid yet, too early or too late: somebody should look. */
+const MAX_SKEW_MS = 60_000;
 const BACKOFF = { baseMs: 300, capMs: 5_000 };
 const MISSED_HEARTBEATS = 3;
 /** Until the server has said how often: a server that does not greet is given up like one that falls silent. */
@@ -198,6 +200,8 @@ export class RelayClient {
     const clockOffsetMs = (soundTime(serverTime)?.getTime() ?? now) - now;
     this.state.set({ kind: "connected", sinceMs: now, sessionId, clockOffsetMs });
     this.#options.log.info("session began", { session: sessionId, serverVersion, clockOffsetMs });
+    if (Math.abs(clockOffsetMs) > MAX_SKEW_MS)
+      this.#options.log.warn("server and agent differ in time", { clockOffsetMs });
     tasks.push(this.#sendStatus(stream, stop.signal).catch((error: unknown) => stop.abort(MeshError.from(error))));
     await this.#options.identity.confirm(credentials);
   }

@@ -6,6 +6,7 @@ import { MeshError } from "../../common/runtime/errors.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { dnsLabel } from "../../common/runtime/settings.ts";
 import { bundleDigest, type PeerIdentity, readNamedIdentity, readPeerIdentity } from "../../common/session/tls.ts";
+import { CloneWatch } from "./clone-watch.ts";
 import type { ClusterStore } from "./cluster-store.ts";
 import { RateLimit } from "./rate-limit.ts";
 import type { ClusterRecord } from "./records.ts";
@@ -56,12 +57,14 @@ const RENEWALS_PER_HOUR = 10;
 
 /** Who belongs to the relay: clusters, their tokens and their certificates. */
 export class ClusterRegistry {
+  readonly clones: CloneWatch;
   readonly #deps: RegistryDeps;
   readonly #renewals: RateLimit;
   readonly #listeners = new Set<RevocationListener>();
 
   constructor(deps: RegistryDeps) {
     this.#deps = deps;
+    this.clones = new CloneWatch(deps.log);
     this.#renewals = new RateLimit({
       clock: deps.clock,
       perSecond: RENEWALS_PER_HOUR / 3600,
@@ -178,7 +181,15 @@ export class ClusterRegistry {
       if (known && isInUse(known, shown, nowMs)) return known;
       return await store.update(identity.name, (record) => afterUse(record, shown, nowMs));
     } catch (error) {
-      log.warn("certificate refused", { cluster: identity.name, serial, err: error });
+      // It is of our CA and names a cluster that is enrolled: a copy of an agent's state, or a backup of it or of ours.
+      const possibleClone = MeshError.from(error).code === "unauthenticated";
+      if (possibleClone) this.clones.certificateRefused(identity.name);
+      log.warn("certificate refused", {
+        cluster: identity.name,
+        serial,
+        err: error,
+        ...(possibleClone && { possibleClone }),
+      });
       throw error;
     }
   }

@@ -278,6 +278,18 @@ test("hub - ends a session that lives but does not answer a push", async () => {
   await running;
 });
 
+test("hub - tells how far an agent's clock is off, as its last heartbeat has it", async () => {
+  const { hub, clock, sessions } = setUp();
+  const agent = new Agent(hub, "cluster-1");
+  await agent.next("welcome");
+  agent.send({ $case: "heartbeat", value: { time: new Date(clock.now() + 90_000) } });
+  agent.send({ $case: "heartbeat", value: { time: new Date(9e15) } });
+  // A breach of the protocol: what came before it was taken.
+  agent.send({ $case: "hello", value: { agentVersion: "1", instanceId: "i", capabilities: [], held: [] } });
+  assert.equal((await agent.ended)?.code, "invalid_argument");
+  assert.equal(sessions.get("cluster-1")?.clockOffsetMs, 90_000);
+});
+
 test("hub - ends a session whose agent gives signs of life and does not read", async () => {
   const { hub, clock, intents } = setUp();
   const first = setOf(resource("a", "1"));

@@ -8,6 +8,7 @@ import { VERSION } from "../../common/runtime/version.ts";
 import { clip, MAX_VERSION } from "../../common/session/bounds.ts";
 import type { CallContext, Send } from "../../common/session/handlers.ts";
 import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
+import type { CloneWatch } from "../identity/clone-watch.ts";
 import type { ClusterPrincipal } from "../identity/methods.ts";
 import type { SessionStore } from "../identity/session-store.ts";
 import { Admission } from "./admission.ts";
@@ -32,6 +33,8 @@ export interface HubOptions {
   readonly sessions: Pick<SessionStore, "begin" | "end" | "noteClockOffset" | "get" | "onChange">;
   /** SHA-256 of the roots that are handed out now: an agent that holds others renews. */
   readonly roots?: () => Buffer;
+  /** Told of each session that begins. */
+  readonly clones?: Pick<CloneWatch, "sessionBegan">;
   /** Called when a session begins or ends, or what it has acknowledged changes. */
   readonly onSessionChange: (cluster: string) => void;
   readonly heartbeatMs?: number;
@@ -188,6 +191,7 @@ export class Hub {
     session.tellRoots();
     session.flush();
     log.info("session began", { cluster, session: sessionId, epoch: String(epoch), peer });
+    this.#options.clones?.sessionBegan({ cluster, peer, instance: hello.instanceId });
     this.#options.onSessionChange(cluster);
     return session;
   }
