@@ -3,25 +3,34 @@ import { MeshError } from "../../common/runtime/errors.ts";
 import { RateLimit } from "../identity/rate-limit.ts";
 
 /** Share of the places that one cluster can take at once, and of those that it gets back per second. */
-const CLUSTER_BURST = 0.2;
-const CLUSTER_RATE = 0.01;
+const CLUSTER_BURST = 0.1;
+const CLUSTER_RATE = 0.005;
+/** So many places can be taken at once after a rest: those of this time. */
+const BURST_MS = 1_000;
+/** Who comes so much before its time is let in: timers are not exact, and another handshake would cost more. */
+const EARLY_MS = 50;
+/** A place is kept for so long after its time for whoever was told to come. */
+const KEPT_MS = 30_000;
 
 /**
- * A token bucket over the sessions that begin: who finds it empty is told when to come back. Each cluster has a smaller
- * one before it, so that an agent that reconnects in a loop takes no place from the others.
+ * Spreads the beginnings of sessions over time. Who finds no place is told when to come back, and has a place of its own
+ * then: were it only asked to try again, all who wait would take the places from each other and nobody would get in.
+ * Each cluster has a bucket of its own before that, so that an agent that reconnects in a loop takes none from the others.
  */
 export class Admission {
   readonly #clock: Clock;
   readonly #perSecond: number;
+  readonly #intervalMs: number;
   readonly #perCluster: RateLimit;
-  #tokens: number;
-  #filledAtMs: number;
+  /** When the next place is that nobody has. */
+  #freeAtMs = -Infinity;
+  /** Place by cluster, in order of time. */
+  readonly #places = new Map<string, number>();
 
   constructor(clock: Clock, perSecond: number) {
     this.#clock = clock;
     this.#perSecond = perSecond;
-    this.#tokens = perSecond;
-    this.#filledAtMs = clock.now();
+    this.#intervalMs = 1000 / perSecond;
     this.#perCluster = new RateLimit({
       clock,
       perSecond: Math.max(1, perSecond * CLUSTER_RATE),
@@ -30,20 +39,38 @@ export class Admission {
     });
   }
 
-  /** Takes a place for `cluster`, or throws `resource_exhausted` with the wait after which there is one. */
+  /** Takes a place for `cluster`, or throws `resource_exhausted` with the time until the one that is kept for it. */
   take(cluster: string): void {
     this.#perCluster.take(cluster);
     const now = this.#clock.now();
-    const passedMs = Math.max(0, now - this.#filledAtMs);
-    this.#tokens = Math.min(this.#perSecond, this.#tokens + (passedMs / 1000) * this.#perSecond);
-    this.#filledAtMs = now;
-    // Below zero stands the queue of those who were told to come back: each gets a later time than the one before.
-    this.#tokens -= 1;
-    if (this.#tokens >= 0) return;
-    const retryAfterMs = Math.ceil((-this.#tokens / this.#perSecond) * 1000);
-    this.#tokens = Math.max(this.#tokens, -this.#perSecond * 30);
+    this.#forgetLate(now);
+    const placeMs = this.#placeOf(cluster, now);
+    if (placeMs <= now + EARLY_MS) {
+      this.#places.delete(cluster);
+      return;
+    }
+    this.#places.set(cluster, placeMs);
     throw new MeshError("resource_exhausted", `more than ${this.#perSecond} agents connect per second`, {
-      retryAfterMs,
+      retryAfterMs: Math.ceil(placeMs - now),
     });
+  }
+
+  /** The place that is kept for the cluster, else the next one that is free. */
+  #placeOf(cluster: string, now: number): number {
+    // At most all who wait stand before it: what is later was given before the clock was set back.
+    const latestMs = now + EARLY_MS + (this.#places.size + 1) * this.#intervalMs;
+    const keptMs = this.#places.get(cluster);
+    if (keptMs !== undefined && keptMs <= latestMs) return keptMs;
+    this.#places.delete(cluster);
+    const placeMs = Math.min(Math.max(this.#freeAtMs, now - BURST_MS + this.#intervalMs), latestMs);
+    this.#freeAtMs = placeMs + this.#intervalMs;
+    return placeMs;
+  }
+
+  #forgetLate(now: number): void {
+    for (const [cluster, placeMs] of this.#places) {
+      if (placeMs > now - KEPT_MS) return;
+      this.#places.delete(cluster);
+    }
   }
 }

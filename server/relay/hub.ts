@@ -45,6 +45,8 @@ export interface HubOptions {
 }
 
 const HEARTBEAT_MS = 20_000;
+/** Half of the handshakes that one core makes: a thousand agents are back within ten seconds, and pushes go on. */
+const HELLOS_PER_SECOND = 200;
 /** First reconnects of agents after a loss are spread over this time, plus some for each agent there is. */
 const SPREAD_BASE_MS = 1_000;
 const SPREAD_PER_SESSION_MS = 3;
@@ -63,7 +65,7 @@ export class Hub {
   constructor(options: HubOptions) {
     this.#options = options;
     this.#heartbeatMs = options.heartbeatMs ?? HEARTBEAT_MS;
-    this.#admission = new Admission(options.clock, options.hellosPerSecond ?? 100);
+    this.#admission = new Admission(options.clock, options.hellosPerSecond ?? HELLOS_PER_SECOND);
     this.#fanout = new Fanout((cluster) => this.#flush(cluster), options.defer);
     options.intents.onChange((cluster) => this.#fanout.mark(cluster));
     options.sessions.onChange((cluster) => this.#review(cluster));
