@@ -62,7 +62,7 @@ export class Leader {
       const own: Tasks = {
         relay: (stop) => runRelay(parts, stop),
         release: (stop) => this.#releaseUnused(parts.intent, stop),
-        intent: (stop) => home.intent.guard((letGo, until) => parts.intent.restore(letGo, until), stop),
+        intent: (stop) => home.intent.guard((letGo) => parts.intent.restore(letGo), stop),
       };
       await runTasks(signal, joinTasks(home.leaderTasks(report.statuses), own));
     } finally {
@@ -97,7 +97,7 @@ export class Leader {
         statuses.flatMap(({ name, replicas }) => (name && replicas.length > 0 ? [keyOf(name)] : [])),
       );
       try {
-        await intent.release((name) => used.has(keyOf(name)), signal);
+        await intent.release((name) => used.has(keyOf(name)));
       } catch (thrown) {
         // It is tried again at the next change; nothing waits for it.
         log.warn("a certificate that nobody uses cannot be let go", { err: MeshError.from(thrown) });

@@ -23,92 +23,96 @@ export interface IntentStore {
 }
 
 /** Stores once more what is held, without the detached ones of these keys: somebody let them go. */
-export type Restore = (letGo: ReadonlySet<string>, signal: AbortSignal) => Promise<void>;
+export type Restore = (letGo: ReadonlySet<string>) => Promise<void>;
 
 /** Holds the intent of the cluster, at the one replica that may change it: stores each change before it is acknowledged. */
 export class IntentHolder {
   readonly #store: IntentStore;
-  #held: Held;
+  /** The end of all work here. That of a session is none: what it was about to store is as good without it. */
+  readonly #signal: AbortSignal;
+  /** What is stored; undefined after a fault, until it is read again: some of it may have been stored. */
+  #known: Held | undefined;
   #busy: Promise<unknown> = Promise.resolve();
 
-  private constructor(store: IntentStore, held: Held) {
+  private constructor(store: IntentStore, held: Held, signal: AbortSignal) {
     this.#store = store;
-    this.#held = held;
+    this.#known = held;
+    this.#signal = signal;
   }
 
-  /** Loads what was stored: the last intent is in force before any server was reached. */
+  /** Loads what was stored: the last intent is in force before any server was reached. Works until `signal` is aborted. */
   static async open(store: IntentStore, signal: AbortSignal): Promise<IntentHolder> {
-    return new IntentHolder(store, await store.load(signal));
+    return new IntentHolder(store, await store.load(signal), signal);
   }
 
-  digest(): Buffer {
-    return heldDigest(this.#held);
+  /** Digest of what is held, once that is known. */
+  async digest(): Promise<Buffer> {
+    return this.#exclusive(async (held) => heldDigest(held));
   }
 
   /** Stores what a push changes; the result may be sent when the promise resolves. */
-  async apply(push: Push, signal: AbortSignal): Promise<Result> {
-    return this.#exclusive(async () => {
+  async apply(push: Push): Promise<Result> {
+    return this.#exclusive(async (held) => {
       if (push.type !== ISSUED_CERTIFICATE) {
         throw new MeshError("unimplemented", `resource type ${push.type} is not known to this agent`);
       }
-      const wanted = applyPush(this.#held, push, validateCertificate);
+      const wanted = applyPush(held, push, validateCertificate);
       if (!wanted.next) return wanted.result;
-      const refusals = await this.#save(wanted.next, signal);
+      const refusals = await this.#save(wanted.next);
       if (refusals.size === 0) return wanted.result;
-      return this.#withRefusals(push, refusals);
+      return this.#withRefusals(held, push, refusals);
     });
   }
 
   /** Lets go of detached certificates that were removed on purpose and that no istiod uses any more. */
-  async release(isUsed: (name: ResourceName) => boolean, signal: AbortSignal): Promise<void> {
-    await this.#exclusive(async () => {
-      const next = releaseUnused(this.#held, (key) => {
-        const name = this.#held.detached.get(key)?.resource.name;
+  async release(isUsed: (name: ResourceName) => boolean): Promise<void> {
+    await this.#exclusive(async (held) => {
+      const next = releaseUnused(held, (key) => {
+        const name = held.detached.get(key)?.resource.name;
         return name !== undefined && isUsed(name);
       });
-      if (next) await this.#save(next, signal);
+      if (next) await this.#saveAll(held, next);
     });
   }
 
   /** Stores what is held once more, where somebody else changed what is stored; see `Restore`. */
-  async restore(letGo: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
-    await this.#exclusive(() => {
-      const { managed, detached } = this.#held;
+  async restore(letGo: ReadonlySet<string>): Promise<void> {
+    await this.#exclusive(({ managed, detached }) => {
       const kept = new Map([...detached].filter(([key]) => !letGo.has(key)));
-      return this.#save({ managed, detached: kept }, signal);
+      return this.#saveAll({ managed, detached }, { managed, detached: kept });
     });
   }
 
-  async #save(next: Held, signal: AbortSignal): Promise<StoreRefusals> {
-    try {
-      const refusals = await this.#store.save(next, signal);
-      if (refusals.size === 0) this.#held = next;
-      return refusals;
-    } catch (error) {
-      // Some of it may be stored: what is there is what counts, where it can be read.
-      this.#held = await this.#store.load(signal).catch(() => this.#held);
-      throw error;
-    }
+  /** Where the store refuses some of it, what was held before is what is held. */
+  async #saveAll(held: Held, next: Held): Promise<void> {
+    if ((await this.#save(next)).size > 0) this.#known = held;
+  }
+
+  async #save(next: Held): Promise<StoreRefusals> {
+    this.#known = undefined;
+    const refusals = await this.#store.save(next, this.#signal);
+    if (refusals.size === 0) this.#known = next;
+    return refusals;
   }
 
   /** What is stored of a push, when the store did not take all of it: each refusal is that of its resource alone. */
-  async #withRefusals(push: Push, refusals: StoreRefusals): Promise<Result> {
+  #withRefusals(held: Held, push: Push, refusals: StoreRefusals): Result {
     const upserts = new Set(push.upserts.map(({ name }) => (name ? keyOf(name) : "")));
     const [unasked] = [...refusals].filter(([key]) => !upserts.has(key));
     // A removal has no refusal on the wire: the session ends, and the push is sent again.
     if (unasked) throw unasked[1];
-    const { next, result } = applyPush(this.#held, push, (resource) => {
+    const { next, result } = applyPush(held, push, (resource) => {
       validateCertificate(resource);
       const refusal = refusals.get(keyOf(resource.name));
       if (refusal) throw refusal;
     });
-    this.#held = next ?? this.#held;
+    this.#known = next ?? held;
     return result;
   }
 
-  /** Changes follow one another: a push and a release never overwrite each other. */
-  #exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#busy.then(work);
+  /** Changes follow one another, each on what is stored by then: a push and a release never overwrite each other. */
+  #exclusive<T>(work: (held: Held) => Promise<T>): Promise<T> {
+    const result = this.#busy.then(async () => work((this.#known ??= await this.#store.load(this.#signal))));
     this.#busy = result.catch(() => undefined);
     return result;
   }

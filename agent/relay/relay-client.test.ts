@@ -59,6 +59,7 @@ async function setUp(server: SilentServer, log: Log = silentLog) {
     report: { statuses: new Latest([]), podBounces: new Latest(new Map()), discovery: new Latest() },
   });
   const running = client.run(stop.signal);
+  await new Promise((resolve) => setImmediate(resolve));
   /** Lets so much time pass, in steps that everybody notices. */
   const pass = async (ms: number): Promise<void> => {
     for (let left = ms; left > 0; left -= 1_000) {

@@ -66,8 +66,6 @@ const MAX_SPREAD_MS = 5 * 60_000;
 interface LiveSession {
   readonly stream: RelayStream;
   readonly stop: AbortController;
-  /** Ends with the session, and with the agent. */
-  readonly signal: AbortSignal;
   readonly channel: RelayChannel;
   readonly credentials: AgentCredentials;
   readonly onSettled: () => void;
@@ -135,18 +133,18 @@ export class RelayClient {
   async #session(signal: AbortSignal, onSettled: () => void): Promise<never> {
     const stop = new AbortController();
     const { identity, dial, clock } = this.#options;
+    const hello = await this.#hello();
     const credentials = identity.current();
     this.#used = credentials;
     const channel = dial(credentials);
     this.#leave = (reason) => stop.abort(reason);
-    const until = AbortSignal.any([signal, stop.signal]);
-    const stream = channel.connect(until);
-    const common = { stream, stop, signal: until, channel, credentials, onSettled };
+    const stream = channel.connect(AbortSignal.any([signal, stop.signal]));
+    const common = { stream, stop, channel, credentials, onSettled };
     const liveness = { lastHeardMs: clock.now(), heartbeatMs: FIRST_HEARTBEAT_MS, isWelcome: false };
     const session: LiveSession = { ...common, ...liveness, tasks: [] };
     session.tasks.push(this.#keepAlive(session));
     try {
-      stream.write({ message: { $case: "hello", value: this.#hello() } });
+      stream.write({ message: { $case: "hello", value: hello } });
       for await (const { message } of stream.messages()) {
         session.lastHeardMs = clock.now();
         if (message) await this.#handle(message, session);
@@ -170,7 +168,7 @@ export class RelayClient {
       case "welcome":
         return this.#welcomed(message.value, session);
       case "push":
-        session.stream.write({ message: { $case: "result", value: await this.#apply(message.value, session) } });
+        session.stream.write({ message: { $case: "result", value: await this.#apply(message.value) } });
         return session.onSettled();
       case "heartbeat":
         this.#heard(message.value.time);
@@ -183,8 +181,8 @@ export class RelayClient {
     }
   }
 
-  #hello() {
-    const held = [{ type: ISSUED_CERTIFICATE, digest: this.#options.intent.digest() }];
+  async #hello() {
+    const held = [{ type: ISSUED_CERTIFICATE, digest: await this.#options.intent.digest() }];
     return { agentVersion: VERSION, instanceId: this.#instanceId, capabilities: [], held };
   }
 
@@ -213,8 +211,8 @@ export class RelayClient {
     this.state.set({ ...state, clockOffsetMs: serverTime.getTime() - this.#options.clock.now() });
   }
 
-  async #apply(push: Push, { signal }: LiveSession) {
-    const result = await this.#options.intent.apply(push, signal);
+  async #apply(push: Push) {
+    const result = await this.#options.intent.apply(push);
     const { type, id, upserts, removals } = push;
     const fields = { type, push: String(id), upserts: upserts.length, removals: removals.length };
     if (result.wantWholeSet) this.#options.log.warn("push does not fit, asking for the whole set", fields);

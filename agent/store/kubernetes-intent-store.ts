@@ -108,7 +108,7 @@ export class KubernetesIntentStore implements IntentStore {
       if (clock.now() - lastMs > CALM_MS) backoff.reset();
       lastMs = clock.now();
       try {
-        await restore(await this.#letGo(signal), signal);
+        await restore(await this.#letGo(signal));
       } catch (thrown) {
         if (!signal.aborted) log.warn("IssuedCertificates cannot be written back", { err: MeshError.from(thrown) });
       }

@@ -4,7 +4,7 @@ import { MeshError } from "../../common/runtime/errors.ts";
 
 const TIMEOUT_MS = 10_000;
 
-/** Reads the first message of a session. Throws `deadline_exceeded`, or `invalid_argument` where it is no hello. */
+/** Reads the first message of a session. Throws `deadline_exceeded`, `invalid_argument` where it is no hello, and the reason of `signal`. */
 export async function readHello(
   requests: AsyncIterator<ConnectRequest>,
   clock: Clock,
@@ -15,7 +15,11 @@ export async function readHello(
     () => {
       throw new MeshError("deadline_exceeded", `no hello within ${TIMEOUT_MS} ms`);
     },
-    () => new Promise<never>(() => undefined),
+    () => {
+      // Who has left is not waited for, whatever becomes of the iterator.
+      signal.throwIfAborted();
+      return new Promise<never>(() => undefined);
+    },
   );
   try {
     const first = await Promise.race([requests.next(), late]);

@@ -30,3 +30,24 @@ test("push machine - an agent is believed of what was pushed to it, and of nothi
   assert.equal(machine.next(1_000), undefined, "and not for ever");
   assert.equal(machine.next(machine.retryAtMs() ?? 0)?.base.length, 0);
 });
+
+test("push machine - a refusal holds up what was refused, and not what has replaced it meanwhile", () => {
+  const machine = new PushMachine(ISSUED_CERTIFICATE);
+  const name = { namespace: "gloo-mesh", name: "wanted" };
+  const [bad, good] = [wireResource(name, Buffer.from("bad")), wireResource(name, Buffer.from("good"))];
+  const want = (resource: typeof bad): void =>
+    machine.want({ resources: new Map([[keyOf(name), resource]]), removals: new Set() });
+  want(bad);
+  machine.begin(Buffer.alloc(0));
+  const push = machine.next(0);
+  assert.ok(push);
+  want(good);
+  const refusal = {
+    ...{ name, outcome: ResourceOutcome.RESOURCE_OUTCOME_REJECTED, code: "resource_invalid", message: "bad" },
+    ...{ retriable: false, heldVersion: Buffer.alloc(0) },
+  };
+  const held = digestOf(new Map());
+  machine.result({ type: push.type, id: push.id, wantWholeSet: false, results: [refusal], held }, 0);
+  assert.equal(machine.parked.size, 0);
+  assert.deepEqual(machine.next(0)?.upserts[0]?.content, good.content);
+});

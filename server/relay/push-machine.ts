@@ -36,6 +36,8 @@ interface Held {
   readonly digest: Buffer;
 }
 
+type Refusal = Pick<ResourceResult, "code" | "message" | "retriable">;
+
 interface InFlight {
   readonly push: Push;
   /** What the agent holds if it takes everything. */
@@ -134,6 +136,7 @@ export class PushMachine {
       return;
     }
     const pushed = new Set(inFlight.push.upserts.map(keyOfResult));
+    const { versions } = inFlight.target;
     const refused: ResourceResult[] = [];
     for (const each of result.results) {
       // What the agent holds is believed of what was sent to it; else its answers could fill this process.
@@ -141,10 +144,10 @@ export class PushMachine {
       if (each.outcome !== ResourceOutcome.RESOURCE_OUTCOME_REJECTED) this.#parked.delete(keyOfResult(each));
       else {
         refused.push(each);
-        this.#park(keyOfResult(each), each, nowMs);
+        this.#park({ key: keyOfResult(each), version: versions.get(keyOfResult(each)) ?? "" }, each, nowMs);
       }
     }
-    const held = refused.length === 0 ? inFlight.target : withDigest(withRefusals(inFlight.target.versions, refused));
+    const held = refused.length === 0 ? inFlight.target : withDigest(withRefusals(versions, refused));
     for (const name of inFlight.push.removals) this.#acknowledgedRemovals.add(keyOf(name));
     // Both sides must agree on what is held, else the next difference would build on sand.
     this.#held = equal(result.held, held.digest) ? held : undefined;
@@ -168,9 +171,9 @@ export class PushMachine {
     return this.#held !== undefined && equal(this.#held.digest, digestOf(versionsOf(this.#desired)));
   }
 
-  #park(key: string, refusal: { code: string; message: string; retriable: boolean }, nowMs: number): void {
-    const version = this.#desired.resources.get(key)?.version;
-    if (version === undefined) return;
+  #park({ key, version }: { key: string; version: string }, refusal: Refusal, nowMs: number): void {
+    // What was refused may have been replaced while the answer was under way, and nothing is known of its successor.
+    if (this.#desired.resources.get(key)?.version !== version) return;
     const before = this.#parked.get(key);
     const attempts = before?.version === version ? before.attempts + 1 : 1;
     const waitMs = Math.min(this.#retry.capMs, this.#retry.baseMs * 2 ** (attempts - 1));

@@ -24,12 +24,12 @@ const PARALLEL = 16;
 const BACKOFF = { baseMs: 500, capMs: 10_000 };
 
 export interface KubernetesSessionsDeps {
-  readonly objects: ClusterObjects;
+  readonly objects: Pick<ClusterObjects, "get" | "values" | "onChange" | "updateStatus">;
   readonly replicas: Pick<Replicas, "isAlive" | "onChange">;
   /** Name of this replica. */
   readonly replica: string;
   readonly events: Pick<EventRecorder, "record">;
-  readonly context: ApiServerContext;
+  readonly context: Pick<ApiServerContext, "clock" | "random" | "log" | "stop">;
 }
 
 /** The sessions in the status of KubernetesCluster objects: written at begin and end, and by compare-and-swap. */
