@@ -20,32 +20,8 @@ import { registerServerMetrics } from "../../server/metrics.ts";
 import { parseResources } from "../../common/api/parse.ts";
 import { checkSpec } from "../../server/intent/spec-checks.ts";
 import type { VirtualMesh } from "../../common/api/virtual-mesh.ts";
+import { rowsOf, section, unquoted } from "./markdown.ts";
 import { read, REPOSITORY, sources } from "./sources.ts";
-
-/** Cells of every row of every table in a text, without the titles' line. */
-function rowsOf(markdown: string): string[][] {
-  return markdown
-    .split("\n")
-    .filter((line) => line.startsWith("|") && !/^\| *-+/.test(line))
-    .map((line) =>
-      line
-        .slice(1, -1)
-        .split(/(?<!\\)\|/)
-        .map((cell) => cell.trim()),
-    );
-}
-
-const unquoted = (cell = ""): string => cell.replaceAll("`", "");
-
-/** The text below a heading, up to the next one of the same or a higher level. */
-function section(markdown: string, heading: string): string {
-  const level = heading.split(" ", 1)[0] ?? "";
-  const start = markdown.indexOf(`\n${heading}\n`);
-  assert.ok(start >= 0, `no section "${heading}"`);
-  const rest = markdown.slice(start + heading.length + 2);
-  const end = rest.search(new RegExp(`^#{1,${level.length}} `, "m"));
-  return end < 0 ? rest : rest.slice(0, end);
-}
 
 test("docs - errors.md lists the codes that there are, each with what to do", async () => {
   const listed = rowsOf(await read("docs/errors.md"))
