@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
 import { writeFile } from "node:fs/promises";
-import { runCommand } from "../harness/command.ts";
+import { runCommand, type CommandOptions } from "../harness/command.ts";
 import { temporaryFolder } from "../harness/folder.ts";
 import { chartFolder, CRDS_FOLDER, Helm, type Chart } from "../harness/helm.ts";
 import { eventually } from "../harness/wait.ts";
@@ -79,9 +79,9 @@ export async function register({ kubeconfig, server, cluster }: Registration, va
 }
 
 /** Runs meshctl against the server of a cluster. */
-export function meshctl(server: Cluster, args: readonly string[]): Promise<string> {
+export function meshctl(server: Cluster, args: readonly string[], options?: CommandOptions): Promise<string> {
   const where = ["--kubeconfig", server.kubeconfig, "--kubecontext", server.name];
-  return runCommand(process.execPath, [MESHCTL, ...args, ...where]);
+  return runCommand(process.execPath, [MESHCTL, ...args, ...where], options);
 }
 
 /** Takes away all of ours but what stands in istiod: releases, records, definitions. */

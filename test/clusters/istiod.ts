@@ -7,7 +7,7 @@ import { eventually } from "../harness/wait.ts";
 import { ensureTools } from "../tools/build.ts";
 import type { Cluster } from "./cluster.ts";
 import { REFERENCES } from "./images/foreign.ts";
-import { installIstio } from "./istio.ts";
+import { installIstio, installPlainIstio } from "./istio.ts";
 import { istiodPods, type Pod } from "./judge.ts";
 
 /** The ways in which `deploy/istio` brings the istiod-agent beside an istiod that is there. */
@@ -26,6 +26,12 @@ export type Operator = "istio-operator.yaml" | "istio-operator-native.yaml";
 /** Runs `istioctl install` with our operator file. Resolves when istiod is ready, so only where it can become so. */
 export async function installIstioWithAgent(cluster: Cluster, file: Operator = "istio-operator.yaml"): Promise<void> {
   await installIstio(cluster, await shipped(file));
+}
+
+/** An istiod without anything of ours: whoever has patched one owns what it has added, and istioctl would leave it. */
+export async function plainIstiod(cluster: Cluster): Promise<void> {
+  await cluster.kubectl(["delete", "deployment", "istiod", "--namespace", "istio-system", "--ignore-not-found"]);
+  await installPlainIstio(cluster);
 }
 
 /** As ISTIO_FLAGS, for the chart. */

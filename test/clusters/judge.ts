@@ -9,11 +9,18 @@ import type { Cluster } from "./cluster.ts";
 
 /** What of a pod tells whether it is still the same one. */
 export interface Pod {
-  readonly metadata: { readonly name: string; readonly uid: string; readonly deletionTimestamp?: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly uid: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly creationTimestamp: string;
+    readonly deletionTimestamp?: string;
+  };
   readonly spec: { readonly volumes: readonly { readonly name: string }[] };
   readonly status: {
     readonly podIP?: string;
     readonly phase: string;
+    readonly conditions?: readonly { readonly type: string; readonly lastTransitionTime: string }[];
     readonly initContainerStatuses?: readonly ContainerStatus[];
     readonly containerStatuses?: readonly ContainerStatus[];
   };

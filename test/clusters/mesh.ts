@@ -11,8 +11,7 @@ import type { Fleet } from "./fleet.ts";
 import { forgetVault, setUpVault } from "./guide-vault.ts";
 import { BOOKINFO } from "./images/foreign.ts";
 import { applyCrds, installServer, NAMESPACE, register, removeOurs } from "./install.ts";
-import { installPlainIstio } from "./istio.ts";
-import { untilIstiodReady } from "./istiod.ts";
+import { plainIstiod, untilIstiodReady } from "./istiod.ts";
 
 const EXAMPLE = join(import.meta.dirname, "../../examples/virtual-mesh.yaml");
 
@@ -37,11 +36,17 @@ export async function giveVaultsOneRoot(fleet: Fleet): Promise<KeyAndCertificate
   return root;
 }
 
-/** Server and agents, connected. Nothing beside istiod yet, and no VirtualMesh. */
-export async function installOurs(fleet: Fleet): Promise<void> {
+/** The server, and in both clusters our definitions. */
+export async function installServerAlone(fleet: Fleet): Promise<void> {
   const [server, two] = pairOf(fleet);
   await Promise.all([applyCrds(server), applyCrds(two)]);
   await installServer(server);
+}
+
+/** Server and agents, connected. Nothing beside istiod yet, and no VirtualMesh. */
+export async function installOurs(fleet: Fleet): Promise<void> {
+  const [server, two] = pairOf(fleet);
+  await installServerAlone(fleet);
   for (const cluster of [server, two]) await register({ kubeconfig: fleet.kubeconfig, server, cluster });
 }
 
@@ -51,23 +56,31 @@ export interface MeshChanges {
   readonly meshes?: readonly Cluster[];
   readonly ttlDays?: number;
   readonly autoRestartPods?: boolean;
+  /** Fields of the Vault, in place of the guide's. */
+  readonly vault?: object;
 }
 
 /** Applies the guide's VirtualMesh, changed. Keys of 2048 bits, since Vault makes them in a fraction of the time. */
 export async function applyVirtualMesh(fleet: Fleet, changes: MeshChanges = {}): Promise<void> {
   const [server] = pairOf(fleet);
-  const { meshes = fleet.clusters, ttlDays = 30, autoRestartPods = false } = changes;
+  const { meshes = fleet.clusters, ttlDays = 30, autoRestartPods = false, vault = {} } = changes;
   const mesh = parse(await readFile(EXAMPLE, "utf8")) as VirtualMesh;
   const { mtlsConfig } = mesh.spec;
   const intermediateCertOptions = { ttlDays, rsaKeySizeBytes: 2048 };
-  const shared = { ...mtlsConfig.shared, intermediateCertOptions };
+  const authority = mtlsConfig.shared.intermediateCertificateAuthority;
+  const intermediateCertificateAuthority = { vault: { ...authority.vault, ...vault } };
+  const shared = { ...mtlsConfig.shared, intermediateCertificateAuthority, intermediateCertOptions };
   const named = meshes.map((cluster) => ({ name: meshOf(cluster), namespace: NAMESPACE }));
   const spec = { ...mesh.spec, meshes: named, mtlsConfig: { ...mtlsConfig, autoRestartPods, shared } };
   await server.apply({ ...mesh, spec });
 }
 
 interface VirtualMesh {
-  readonly spec: { readonly mtlsConfig: { readonly shared: object } };
+  readonly spec: {
+    readonly mtlsConfig: {
+      readonly shared: { readonly intermediateCertificateAuthority: { readonly vault: object } };
+    };
+  };
 }
 
 /** Waits until the VirtualMesh says that every istiod of it is proved to sign. */
@@ -98,9 +111,7 @@ export async function removeMesh(fleet: Fleet): Promise<void> {
   await closeCrossing(one, two);
   for (const cluster of [one, two]) {
     await removeOurs(cluster);
-    // Not patched back: whoever has patched it owns what it has added.
-    await cluster.kubectl(["delete", "deployment", "istiod", "--namespace", "istio-system", "--ignore-not-found"]);
-    await installPlainIstio(cluster);
+    await plainIstiod(cluster);
     await untilIstiodReady(cluster, 1, 1);
     await restartWorkloads(cluster);
   }

@@ -96,12 +96,15 @@ export function configurationOf(plan: ClusterPlan): Record<string, string> {
   };
 }
 
+/** Group of all accounts of our namespace. */
+const OURS = "system:serviceaccounts:gloo-mesh";
+
 /** Where the API server records what our programs ask of it, in the cluster's folder. */
 export const AUDIT_LOG = "logs/audit.log";
 
 /**
  * Only what our own accounts ask, and of istiod's what the istiod-agent asks; the tokens that it is given in full, so that
- * tests know what to look for elsewhere.
+ * tests know what to look for elsewhere, and what the agent asks of others' rights.
  */
 function auditPolicy(): object {
   const tokens = [{ group: "", resources: ["serviceaccounts/token"] }];
@@ -115,7 +118,8 @@ function auditPolicy(): object {
     kind: "Policy",
     omitStages: ["RequestReceived"],
     rules: [
-      { level: "Metadata", userGroups: ["system:serviceaccounts:gloo-mesh"] },
+      { level: "RequestResponse", userGroups: [OURS], resources: [{ group: "authorization.k8s.io" }] },
+      { level: "Metadata", userGroups: [OURS] },
       { level: "RequestResponse", users: accounts, resources: tokens },
       { level: "Metadata", users: accounts, resources: ofIstiodAgent },
       { level: "None" },

@@ -3,10 +3,14 @@ import type { Cluster } from "./cluster.ts";
 import { fleetDown, type Fleet } from "./fleet.ts";
 import { downWhenWeEnd } from "./keeper.ts";
 import { skipWithoutClusters } from "./needs.ts";
+import { findFleet } from "./plan.ts";
 import { fleetUp, type Stage } from "./stages.ts";
 
 /** Names the fleet that a test file uses; whoever sets it takes that fleet down. */
 export const FLEET_VARIABLE = "MESH_RELAY_FLEET";
+
+/** How many clusters a suite needs that does not say so. */
+const CLUSTERS = 2;
 
 /** A machine may be busy, and this one has to start two clusters. */
 const UP_TIMEOUT_MS = 300_000;
@@ -23,7 +27,7 @@ export interface SuiteClusters {
 export interface SuiteOptions {
   /** How far the clusters must be at least; they may be further. */
   readonly until: Stage;
-  /** How many clusters, when the file brings them up itself. */
+  /** How many clusters the file needs; a fleet that it is given may have more. */
   readonly count?: number;
   /** Runs once when the clusters are up. A `before` of node's runner would not wait for them. */
   readonly setUp?: (fleet: Fleet) => Promise<void>;
@@ -36,7 +40,7 @@ export interface SuiteOptions {
  * named by MESH_RELAY_FLEET, which stay up, or else some of its own, which are taken down after its last test, or
  * when this process dies.
  */
-export function useClusters({ until, count = 2, setUp, tearDown }: SuiteOptions): SuiteClusters {
+export function useClusters({ until, count = CLUSTERS, setUp, tearDown }: SuiteOptions): SuiteClusters {
   const skip = skipWithoutClusters();
   const given = process.env[FLEET_VARIABLE] ?? "";
   const name = given === "" ? `test-${process.pid}` : given;
@@ -47,7 +51,8 @@ export function useClusters({ until, count = 2, setUp, tearDown }: SuiteOptions)
       async () => {
         if (given === "") keeper = await downWhenWeEnd(name);
         else endWithParent();
-        fleet = await fleetUp({ name, count, until, onStep: () => undefined });
+        const shared = given === "" ? count : await sharedCount(given, count);
+        fleet = await fleetUp({ name, count: shared, until, onStep: () => undefined });
         await setUp?.(fleet);
       },
       { timeout: UP_TIMEOUT_MS },
@@ -71,6 +76,12 @@ export function useClusters({ until, count = 2, setUp, tearDown }: SuiteOptions)
     return found;
   };
   return { skip, fleet: running, cluster };
+}
+
+/** A fleet that others use too has what the most demanding of them needs, or what it was brought up with. */
+async function sharedCount(name: string, count: number): Promise<number> {
+  const { clusters = { length: CLUSTERS } } = (await findFleet(name)) ?? {};
+  return Math.max(count, clusters.length);
 }
 
 /** A test run that was killed is tidied up behind: this process must not go on making what is being taken down. */

@@ -98,8 +98,8 @@ suite("real api server, agent", { skip: skipWithout([...API_SERVER_TOOLS, ...HEL
     assert.equal(after.metadata.resourceVersion, before.metadata.resourceVersion);
   });
 
-  test("real agent - a name that somebody else has taken is refused with its reason, and left to him", async () => {
-    const client = KubeClient.open(world.api.kubeconfig);
+  test("real agent - refuses a name that somebody else has taken and leaves it to him, and deletes what is let go", async () => {
+    const client = KubeClient.open(world.agentKubeconfig);
     const common = { clock: systemClock, random: Math.random, log: silentLog, replica: "test" };
     const context = { ...common, client, owner: { namespace: NAMESPACE, cluster: "cluster-1" } };
     const store = new KubernetesIntentStore(context, new Latest(new Map()));

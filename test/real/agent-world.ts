@@ -43,9 +43,10 @@ export interface AgentReplica {
 export class AgentWorld implements AsyncDisposable {
   readonly api: ApiServer;
   readonly folder: TemporaryFolder;
+  /** Of the agent's account, which has the rights of the chart. */
+  readonly agentKubeconfig: string;
   readonly #stack: AsyncDisposableStack;
   readonly #server: { readonly relay: string; readonly enrollment: string };
-  readonly #kubeconfig: string;
 
   private constructor(
     parts: Pick<AgentWorld, "api" | "folder"> & {
@@ -57,7 +58,7 @@ export class AgentWorld implements AsyncDisposable {
     this.api = parts.api;
     this.folder = parts.folder;
     this.#server = parts.server;
-    this.#kubeconfig = parts.kubeconfig;
+    this.agentKubeconfig = parts.kubeconfig;
     this.#stack = stack;
   }
 
@@ -140,7 +141,7 @@ export class AgentWorld implements AsyncDisposable {
       folder: this.folder,
       monitor,
       args: [
-        ...["--kubernetes-kubeconfig", this.#kubeconfig, "--replica-name", name],
+        ...["--kubernetes-kubeconfig", this.agentKubeconfig, "--replica-name", name],
         ...["--relay-cluster", "cluster-1", "--relay-server-address", this.#server.relay],
         ...["--relay-enrollment-address", this.#server.enrollment],
         ...["--istiod-listen", address, "--debug-listen", debug, "--monitor-listen", monitor],

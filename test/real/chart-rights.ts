@@ -80,17 +80,18 @@ const DISCOVERY = "discovery.mesh.gloo.solo.io";
 const CERTIFICATES = "certificates.mesh.gloo.solo.io";
 const LEASES = "coordination.k8s.io";
 
-type Line = readonly [verbs: string, resource: string, group?: string, name?: string];
+/** Verbs, and what they may be done to: resource, its group, one name of it. */
+export type Line = readonly [verbs: string, resource: string, group?: string, name?: string];
 
 /** One question for each verb of each line. */
-function questions(user: string, namespace: string | undefined, lines: readonly Line[]): Question[] {
+export function questions(user: string, namespace: string | undefined, lines: readonly Line[]): Question[] {
   return lines.flatMap(([verbs, resource, group, name]) =>
     verbs.split(" ").map((verb) => question({ user, verb, group, resource, name, namespace })),
   );
 }
 
-const SERVER = "gloo-mesh/enterprise-networking";
-const AGENT = "gloo-mesh/enterprise-agent";
+export const SERVER = "gloo-mesh/enterprise-networking";
+export const AGENT = "gloo-mesh/enterprise-agent";
 const ISTIOD = "istio-system/istiod";
 const OLD_ISTIOD = "istio-system/istiod-service-account";
 

@@ -7,6 +7,7 @@ import { chartFolder, CHARTS, CRDS_FOLDER, Helm, HELM_TOOLS, type Chart } from "
 import { skipWithout } from "../harness/needs.ts";
 import { ensureTools } from "../tools/build.ts";
 import { ALLOWED, grantsOf, REFUSED, reviews, type Question } from "./chart-rights.ts";
+import { SERVER_RULES } from "./server-account.ts";
 
 const AGENT = { cluster: "cluster-1", serverAddress: "enterprise-networking.gloo-mesh:9900" };
 const VALUES: Readonly<Record<Chart, object>> = {
@@ -91,6 +92,12 @@ suite("real api server, charts", { skip: skipWithout([...API_SERVER_TOOLS, ...HE
     const given = grantsOf(manifests.flatMap((text) => parseAllDocuments(text).map((each) => each.toJS() as unknown)));
     const sorted = (questions: readonly Question[]) => questions.map((each) => JSON.stringify(each)).sort();
     assert.deepEqual(sorted(given), sorted(ALLOWED));
+  });
+
+  test("real charts - the server's own tests run with the rights of its chart, and no other", async () => {
+    const manifests = parseAllDocuments(await helm.template("enterprise-networking", "{}"));
+    const all = manifests.map((each) => each.toJS() as { kind: string; rules?: readonly object[] } | null);
+    assert.deepEqual(all.find((each) => each?.kind === "Role")?.rules, SERVER_RULES);
   });
 
   test("real charts - what no program needs is refused", async () => {

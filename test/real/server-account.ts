@@ -5,7 +5,7 @@ import type { TemporaryFolder } from "../harness/folder.ts";
 const NAMESPACE = "gloo-mesh";
 
 /** All that the server may do, in its own namespace: what its chart gives it. */
-const RULES = [
+export const SERVER_RULES = [
   { apiGroups: ["networking.mesh.gloo.solo.io"], resources: ["virtualmeshes"], verbs: ["list", "watch"] },
   { apiGroups: ["networking.mesh.gloo.solo.io"], resources: ["virtualmeshes/status"], verbs: ["patch"] },
   {
@@ -25,11 +25,22 @@ const RULES = [
     resources: ["secrets"],
     resourceNames: [
       "relay-root-tls-secret",
+      "relay-server-tls-secret",
       "relay-root-key-secret",
       "relay-tls-signing-secret",
-      "relay-server-tls-secret",
     ],
-    verbs: ["list", "watch", "update"],
+    verbs: ["list", "watch"],
+  },
+  {
+    apiGroups: [""],
+    resources: ["secrets"],
+    resourceNames: [
+      "relay-server-tls-secret",
+      "relay-root-tls-secret",
+      "relay-root-key-secret",
+      "relay-tls-signing-secret",
+    ],
+    verbs: ["update"],
   },
   { apiGroups: [""], resources: ["secrets"], verbs: ["create"] },
   {
@@ -46,7 +57,7 @@ export async function serverKubeconfig(api: ApiServer, folder: TemporaryFolder):
   await api.createServiceAccount(NAMESPACE, name);
   const rbac = { apiVersion: "rbac.authorization.k8s.io/v1", metadata: { namespace: NAMESPACE, name } };
   await api.apply(
-    { ...rbac, kind: "Role", rules: RULES },
+    { ...rbac, kind: "Role", rules: SERVER_RULES },
     {
       ...rbac,
       kind: "RoleBinding",
