@@ -2,10 +2,11 @@ import { defineOptions } from "../common/runtime/config.ts";
 import { MeshError } from "../common/runtime/errors.ts";
 import { type AnyCommand, command } from "../common/runtime/process.ts";
 import { formatTable } from "../common/runtime/table.ts";
-import { AdminServiceService, RegistryServiceService } from "../proto/gen/admin/v1/admin.ts";
+import { RegistryServiceService } from "../proto/gen/admin/v1/admin.ts";
 import { CALL_TIMEOUT_MS, type ConnectionConfig, connectionOptions, isOnKubernetes, withServer } from "./connection.ts";
 import { formatTime, nameSchema, outputOptions, print, printJson } from "./output.ts";
 import { register } from "./register.ts";
+import { listSessions } from "./sessions.ts";
 
 const clusterName = defineOptions({
   name: { path: "cluster", schema: nameSchema, help: "name of the cluster: a DNS label", argument: "name" },
@@ -17,9 +18,7 @@ const list = command({
   options: { ...connectionOptions, ...outputOptions },
   oneShot: true,
   run: async (config, { signal }) => {
-    const { sessions } = await withServer(config, signal, (dialer) =>
-      dialer.unary(AdminServiceService.listSessions, {}, { signal, timeoutMs: CALL_TIMEOUT_MS }),
-    );
+    const sessions = await withServer(config, signal, (dialer) => listSessions(dialer, signal));
     const clusters = sessions.map(({ cluster, identity, connected, certificateNotAfter }) => {
       return { cluster, identity, connected, certificateNotAfter };
     });

@@ -3,26 +3,14 @@ import { type AnyCommand, command } from "../common/runtime/process.ts";
 import { type Cell, formatTable } from "../common/runtime/table.ts";
 import {
   AdminServiceService,
-  type ClusterSession,
   GetIntentResponse,
   type IntentResource,
   ListSessionsResponse,
 } from "../proto/gen/admin/v1/admin.ts";
 import { CALL_TIMEOUT_MS, connectionOptions, withServer } from "./connection.ts";
-import { formatTime, nameSchema, outputOptions, print, printJson } from "./output.ts";
-
-const SESSION_TITLES = [
-  "CLUSTER",
-  "IDENTITY",
-  "CONNECTED",
-  "EPOCH",
-  "PEER",
-  "AGENT",
-  "SINCE",
-  "LAST SEEN",
-  "OFFSET",
-  "IN SYNC",
-];
+import { nameSchema, outputOptions, print, printJson } from "./output.ts";
+import { formatSessions } from "./session-table.ts";
+import { listSessions } from "./sessions.ts";
 
 const sessions = command({
   name: "relay sessions",
@@ -30,36 +18,11 @@ const sessions = command({
   options: { ...connectionOptions, ...outputOptions },
   oneShot: true,
   run: async (config, { signal }) => {
-    const response = await withServer(config, signal, (dialer) =>
-      dialer.unary(AdminServiceService.listSessions, {}, { signal, timeoutMs: CALL_TIMEOUT_MS }),
-    );
-    if (config.json) printJson(ListSessionsResponse.toJSON(response));
-    else print(formatTable(SESSION_TITLES, response.sessions.map(sessionRow)));
+    const all = await withServer(config, signal, (dialer) => listSessions(dialer, signal));
+    if (config.json) printJson(ListSessionsResponse.toJSON({ sessions: all }));
+    else print(formatSessions(all));
   },
 });
-
-function sessionRow(session: ClusterSession): Cell[] {
-  const { cluster, identity, connected, outOfSync } = session;
-  if (!connected) return [cluster, identity, { text: "no", style: "yellow" }];
-  return [
-    cluster,
-    identity,
-    { text: "yes", style: "green" },
-    String(session.epoch),
-    session.peer,
-    session.agentVersion,
-    formatTime(session.connectedAt),
-    formatTime(session.lastSeenAt),
-    offsetCell(session.clockOffsetMs),
-    outOfSync.length === 0 ? "yes" : { text: outOfSync.join("; "), style: "yellow" },
-  ];
-}
-
-/** Beyond a minute certificates are taken for expired, or not valid yet, at the wrong time. */
-function offsetCell(offsetMs: bigint): Cell {
-  const text = `${offsetMs}ms`;
-  return offsetMs > 60_000n || offsetMs < -60_000n ? { text, style: "yellow" } : text;
-}
 
 const intent = command({
   name: "intent",

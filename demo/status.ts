@@ -2,7 +2,7 @@ import type { Latest } from "../common/runtime/latest.ts";
 import { Backoff } from "../common/runtime/retry.ts";
 import { systemClock } from "../common/runtime/clock.ts";
 import { Dialer } from "../common/session/client.ts";
-import { AdminServiceService, type WatchStatusResponse } from "../proto/gen/admin/v1/admin.ts";
+import { AdminServiceService, ListSessionsRequest, type WatchStatusResponse } from "../proto/gen/admin/v1/admin.ts";
 
 const RETRY = { baseMs: 100, capMs: 1_000 };
 const CALL_TIMEOUT_MS = 2_000;
@@ -50,7 +50,9 @@ export async function awaitSessions(
     while (left.size > 0) {
       const call = { signal, timeoutMs: CALL_TIMEOUT_MS };
       // A busy machine may answer late; the caller's signal says when it is too late.
-      const answer = await dialer.unary(AdminServiceService.listSessions, {}, call).catch(() => undefined);
+      const answer = await dialer
+        .unary(AdminServiceService.listSessions, ListSessionsRequest.create(), call)
+        .catch(() => undefined);
       signal.throwIfAborted();
       for (const { cluster, connected } of answer?.sessions ?? []) {
         if (connected && left.delete(cluster)) onConnected(cluster);

@@ -31,10 +31,12 @@ export interface ListenerDeps {
   readonly config: ServerConfig;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told of each call that has ended. */
+  readonly onCall: (method: string, code: string) => void;
 }
 
 /** The gRPC listeners of the server as tasks: what each serves, and to whom. */
-export function listenerTasks(parts: ServerParts, { config, clock, log }: ListenerDeps): Tasks {
+export function listenerTasks(parts: ServerParts, { config, clock, log, onCall }: ListenerDeps): Tasks {
   const { registry, pki } = parts.identity;
   const { relay, enrollment, admin, changes } = servicesOf(parts, clock);
   const enrollmentListener: Listener = {
@@ -71,7 +73,7 @@ export function listenerTasks(parts: ServerParts, { config, clock, log }: Listen
     (name: string, { credentials, ...options }: Listener): Task =>
     async (signal) => {
       if (credentials) await pki.opened(signal);
-      const secured = { ...options, ...(credentials && { credentials: credentials() }) };
+      const secured = { ...options, onCall, ...(credentials && { credentials: credentials() }) };
       await runGrpcServer(secured, signal, (listening) => log.info(`serving ${name}`, { listen: listening }));
     };
   return Object.fromEntries(Object.entries(listeners).map(([name, options]) => [name, toTask(name, options)]));

@@ -4,13 +4,11 @@ import type { VirtualMeshStatus } from "../proto/gen/admin/v1/admin.ts";
 import type { MeshesStatus } from "./admin/services.ts";
 import type { ClusterRegistry } from "./identity/registry.ts";
 import type { SessionStore } from "./identity/session-store.ts";
-import type { Hub } from "./relay/hub.ts";
 
 /** What the metrics are read from, at the moment of each scrape. */
 export interface ServerMetricSources {
   readonly registry: ClusterRegistry;
   readonly sessions: Pick<SessionStore, "isConnected">;
-  readonly hub: Hub;
   readonly statuses: Latest<MeshesStatus>;
 }
 
@@ -18,10 +16,7 @@ export interface ServerMetricSources {
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
 /** Registers the server's metrics (docs/metrics.md). */
-export function registerServerMetrics(
-  metrics: Registry,
-  { registry, sessions, hub, statuses }: ServerMetricSources,
-): void {
+export function registerServerMetrics(metrics: Registry, { registry, sessions, statuses }: ServerMetricSources): void {
   const meshes = (): readonly VirtualMeshStatus[] => statuses.value?.virtualMeshes ?? [];
   const gauge = (name: string, help: string, labelNames: readonly string[], read: () => Iterable<Sample>): void => {
     new Gauge({
@@ -48,9 +43,6 @@ export function registerServerMetrics(
       for (const [cluster, count] of registry.clones.sightings) this.inc({ cluster }, count);
     },
   });
-  gauge("mesh_relay_agents_out_of_sync", "Connected agents that do not hold what they shall", [], () => [
-    [{}, hub.sessions().filter(({ outOfSync }) => outOfSync.length > 0).length],
-  ]);
   gauge(
     "mesh_relay_virtual_mesh_condition",
     "1 for a condition of a VirtualMesh that is True, else 0",

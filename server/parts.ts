@@ -4,6 +4,7 @@ import { bundleDigest } from "../common/session/tls.ts";
 import type { AdminSources } from "./admin/services.ts";
 import type { ServerIdentity } from "./identity/identity.ts";
 import { Hub, notServed } from "./relay/hub.ts";
+import type { RelayObserver } from "./relay/observer.ts";
 import { viewIntent, viewRecord } from "./relay/views.ts";
 import { IntentBook } from "./relay/intent-book.ts";
 import { StatusBook } from "./relay/status-book.ts";
@@ -25,10 +26,12 @@ export interface PartsOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Counts what the relay does. */
+  readonly observer: RelayObserver;
 }
 
 /** Opens the rooms bottom-up. Throws what the home throws for what it cannot read back. */
-export async function openParts({ home, clock, random, log }: PartsOptions): Promise<ServerParts> {
+export async function openParts({ home, clock, random, log, observer }: PartsOptions): Promise<ServerParts> {
   const { identity, sessions } = home;
   const { registry } = identity;
   const intents = new IntentBook();
@@ -37,6 +40,7 @@ export async function openParts({ home, clock, random, log }: PartsOptions): Pro
   const hub = new Hub({
     clock,
     log,
+    observer,
     intents,
     statuses: reports,
     notReady,
@@ -46,8 +50,9 @@ export async function openParts({ home, clock, random, log }: PartsOptions): Pro
     roots: () => bundleDigest(identity.pki.ca.trustBundlePem),
     onSessionChange: (cluster) => pipeline.sessionChanged(cluster),
   });
+  const { agents } = hub;
   const cluster = (name: string) => registry.get(name);
-  const pipeline = await home.openPipeline({ intents, reports, sessions, hub, cluster, clock, random, log });
+  const pipeline = await home.openPipeline({ intents, reports, sessions, agents, cluster, clock, random, log });
   registry.onRevoked((name) => {
     pipeline.clusterChanged(name);
     // One at another replica ends as soon as that hears of it.
@@ -57,12 +62,13 @@ export async function openParts({ home, clock, random, log }: PartsOptions): Pro
   sessions.onChange((name) => pipeline.clusterChanged(name));
   const admin: AdminSources = {
     watchStatus: (until) => pipeline.statuses.watch(until),
-    listSessions: () =>
-      registry.list().flatMap(({ name }) => hub.session(name) ?? viewRecord(sessions.get(name)) ?? []),
+    session: (name) => agents.view(name) ?? viewRecord(sessions.get(name), intents.get(name), pipeline.answers?.(name)),
     getIntent: (name) => {
-      if (!intents.clusters.includes(name)) return undefined;
-      const isElsewhere = pipeline.answers && !hub.isConnected(name);
-      return isElsewhere ? viewIntent(intents.get(name), pipeline.answers(name)) : hub.intent(name);
+      const meshes = [...pipeline.meshes(name)];
+      if (!intents.clusters.includes(name) && meshes.length === 0) return undefined;
+      const isElsewhere = pipeline.answers && !agents.isConnected(name);
+      const view = isElsewhere ? viewIntent(intents.get(name), pipeline.answers(name)) : agents.intent(name);
+      return { ...view, meshes };
     },
   };
   return { identity, hub, pipeline, admin, notReady };

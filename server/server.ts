@@ -6,6 +6,7 @@ import type { ServerConfig } from "./config.ts";
 import { listenerTasks } from "./listeners.ts";
 import { registerServerMetrics } from "./metrics.ts";
 import { openParts } from "./parts.ts";
+import { callCounter, registerAgentCounts, registerPkiMetrics, relayObserver } from "./relay-metrics.ts";
 import { openHome } from "./store/home.ts";
 
 /** Runs the program until its signal is aborted: opens its state, wires the rooms, serves. */
@@ -14,11 +15,14 @@ export async function runServer(config: ServerConfig, { log, signal }: ProgramCo
   const random = Math.random;
   const home = await openHome(config, { clock, random, log });
   try {
-    const parts = await openParts({ home, clock, random, log });
-    const { identity, pipeline, hub, notReady } = parts;
     const registry = createRegistry();
+    const parts = await openParts({ home, clock, random, log, observer: relayObserver(registry) });
+    const { identity, pipeline, hub, notReady } = parts;
     const { sessions } = home;
-    registerServerMetrics(registry, { registry: identity.registry, sessions, hub, statuses: pipeline.statuses });
+    const { registry: clusters, pki } = identity;
+    registerServerMetrics(registry, { registry: clusters, sessions, statuses: pipeline.statuses });
+    registerPkiMetrics(registry, pki);
+    registerAgentCounts(registry, hub.agents);
     const own: Tasks = {
       lead: (stop) => home.leadership.run(pipeline.leaderTasks, stop),
       hub: (stop) => hub.run(stop),
@@ -28,7 +32,7 @@ export async function runServer(config: ServerConfig, { log, signal }: ProgramCo
           log.info("serving metrics", { listen: listening }),
         ),
     };
-    const listeners = listenerTasks(parts, { config, clock, log });
+    const listeners = listenerTasks(parts, { config, clock, log, onCall: callCounter(registry) });
     await runTasks(signal, joinTasks(home.tasks, pipeline.tasks, listeners, own));
   } finally {
     await home.close();

@@ -39,7 +39,7 @@ class OurRelay {
       isServed: (cluster) => identity.registry.isServed(cluster),
       sessions: new LocalSessions(identity.epochs),
       onSessionChange: (cluster) => {
-        const held = hub.acknowledged(cluster, KEY);
+        const held = hub.agents.acknowledged(cluster, KEY);
         if (held !== undefined && held === this.#wanted.get(cluster)) this.#tally.take(cluster);
       },
       // The bench wants to know what connecting costs, not what admission allows.

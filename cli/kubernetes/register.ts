@@ -1,8 +1,9 @@
 import { createObject, deleteObject } from "../../common/kube/objects.ts";
 import { systemClock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
-import { AdminServiceService, type RegisterClusterResponse } from "../../proto/gen/admin/v1/admin.ts";
-import { CALL_TIMEOUT_MS, withServer } from "../connection.ts";
+import type { RegisterClusterResponse } from "../../proto/gen/admin/v1/admin.ts";
+import { withServer } from "../connection.ts";
+import { findSession } from "../sessions.ts";
 import { warn } from "../output.ts";
 import type { RegisterConfig } from "../register.ts";
 import { type AgentRelease, helmCommand, runHelm } from "./agent-chart.ts";
@@ -102,11 +103,7 @@ async function waitFor(config: RegisterConfig, remote: Cluster, signal: AbortSig
   const { name, timeout } = config;
   warn(`waiting up to ${Math.round(timeout / 1000)} s for the agent of ${name}`);
   await withServer(config, signal, async (dialer) => {
-    const session = async () => {
-      const call = { signal, timeoutMs: CALL_TIMEOUT_MS };
-      const { sessions } = await dialer.unary(AdminServiceService.listSessions, {}, call);
-      return sessions.find((each) => each.cluster === name);
-    };
+    const session = () => findSession(dialer, name, signal);
     const onStage = (stage: string): void => warn(`  ${stage}`);
     await awaitAgent(remote, { clock: systemClock, timeoutMs: timeout, session, onStage }, signal);
   });

@@ -12,6 +12,7 @@ const SHA256_BYTES = 32;
 
 /** What a peer says is its version gets so many characters, in logs and in answers to people. */
 export const MAX_VERSION = 64;
+const MAX_NAMES = 16;
 
 /** A peer's time, where it is one: the wire has room for years that no clock, no JSON and no encoder takes. */
 export const soundTime = (time: Date | undefined): Date | undefined =>
@@ -39,6 +40,10 @@ export function boundReplica(told: ReplicaStatus): ReplicaStatus {
     directory: clip(told.directory),
   };
 }
+
+/** What a peer says that it can do: of too many the first, each cut to size. */
+export const boundNames = (names: readonly string[]): string[] =>
+  names.slice(0, MAX_NAMES).map((name) => clip(name, MAX_VERSION));
 
 /** What an agent says of one certificate, cut to size. */
 export function boundStatus(told: IssuedCertificateStatus): IssuedCertificateStatus {

@@ -3,6 +3,7 @@ import { chmod, lstat, mkdtemp, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
   addAdminServicesToServer,
+  status,
   Server,
   ServerCredentials,
   ServerInterceptingCall,
@@ -48,6 +49,8 @@ export interface GrpcServerOptions {
   /** Serve channelz: only where the listener is loopback or a socket, it tells peers' addresses. */
   readonly channelz?: boolean;
   readonly channelOptions?: ChannelOptions;
+  /** Told of each call that has ended: its method, "other" where it is not served here, and the name of its gRPC status. */
+  readonly onCall?: (method: string, code: string) => void;
 }
 
 export interface GrpcServer {
@@ -73,7 +76,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   const server = new Server({
     ...DEFAULTS,
     ...options.channelOptions,
-    interceptors: [authorization(options.authorize)],
+    interceptors: [...(options.onCall ? [counting(options)] : []), authorization(options.authorize)],
   });
   for (const { definition, implementation } of options.services) server.addService(definition, implementation);
   const health = options.reflect ? addHealth(server, options.reflect) : undefined;
@@ -147,6 +150,19 @@ async function close(server: Server, graceMs: number, listen: string): Promise<v
     });
   });
   if (listen.startsWith(SOCKET_SCHEME)) await rm(listen.slice(SOCKET_SCHEME.length), { force: true });
+}
+
+/** Tells of each call that has ended, whoever ended it. */
+function counting({ services, onCall }: GrpcServerOptions): ServerInterceptor {
+  const methods = services.flatMap(({ definition }) => Object.values(definition).map(({ path }) => path));
+  const names = new Map(methods.map((path) => [path, path.slice(path.lastIndexOf("/") + 1)]));
+  return ({ path }, call) =>
+    new ServerInterceptingCall(call, {
+      sendStatus: (ended, next) => {
+        onCall?.(names.get(path) ?? "other", status[ended.code]);
+        next(ended);
+      },
+    });
 }
 
 /** Asks `authorize` before anything of a call reaches its handler. */

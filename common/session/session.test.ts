@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { AdminServiceService, type ListSessionsResponse } from "../../proto/gen/admin/v1/admin.ts";
+import { AdminServiceService, ListSessionsRequest, type ListSessionsResponse } from "../../proto/gen/admin/v1/admin.ts";
 import { IstiodServiceService, type LinkRequest, type LinkResponse } from "../../proto/gen/istiod/v1/istiod.ts";
 import { MeshError } from "../runtime/errors.ts";
 import { Dialer } from "./client.ts";
@@ -55,7 +55,8 @@ const dial = ({ address }: GrpcServer): Dialer => new Dialer({ address, peer: "t
 
 const call = () => ({ signal: new AbortController().signal, timeoutMs: 10_000 });
 
-const listSessions = (dialer: Dialer) => dialer.unary(AdminServiceService.listSessions, {}, call());
+const listSessions = (dialer: Dialer) =>
+  dialer.unary(AdminServiceService.listSessions, ListSessionsRequest.create(), call());
 
 test("session - an error crosses the wire with code, message, hint and retry time, and without its cause", async () => {
   const cause = new Error("secret detail");

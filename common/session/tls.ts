@@ -23,14 +23,23 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 /** Server credentials whose certificate can be replaced; live connections go on with the old one. */
 export class ReloadableServerCredentials extends ServerCredentials {
+  #certificatePem: string;
+
   constructor(tls: ServerTls) {
     const requestCert = tls.clientRootsPem !== undefined;
     super({ requestCert, rejectUnauthorized: true, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, contextOptions(tls));
+    this.#certificatePem = tls.certificatePem;
+  }
+
+  /** End of the life of the certificate in force. */
+  get notAfterMs(): number {
+    return new X509Certificate(this.#certificatePem).validToDate.getTime();
   }
 
   /** Puts a new certificate (or new client roots) in force for connections to come. */
   replace(tls: ServerTls): void {
     this.updateSecureContextOptions(contextOptions(tls));
+    this.#certificatePem = tls.certificatePem;
   }
 
   override _equals(other: ServerCredentials): boolean {

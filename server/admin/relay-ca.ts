@@ -20,8 +20,7 @@ export function fromWire(wire: RelayCaStage): RotationStage {
 }
 
 /** How the relay's CA stands, for people. */
-export function relayCa(rotation: RelayCaRotation, sources: Pick<AdminSources, "listSessions">): RelayCa {
-  const connected = new Set(sources.listSessions().flatMap((each) => (each.connected ? [each.cluster] : [])));
+export function relayCa(rotation: RelayCaRotation, sources: Pick<AdminSources, "session">): RelayCa {
   return {
     stage: STAGES[rotation.stage],
     roots: rotation.ca.roots.map((root, index) => ({
@@ -33,7 +32,7 @@ export function relayCa(rotation: RelayCaRotation, sources: Pick<AdminSources, "
       const { notAfterMs } = current ?? next ?? {};
       return {
         cluster: name,
-        connected: connected.has(name),
+        connected: sources.session(name)?.connected ?? false,
         certificateNotAfter: notAfterMs === undefined ? undefined : new Date(notAfterMs),
       };
     }),

@@ -5,9 +5,11 @@ import {
   type AdminServiceServer,
   ClusterSession,
   type GetIntentRequest,
-  type GetIntentResponse,
+  GetIntentResponse,
   type IssueOperatorCertificateRequest,
   type IssueOperatorCertificateResponse,
+  type ListSessionsRequest,
+  type ListSessionsResponse,
   type RegisterClusterRequest,
   type RegisterClusterResponse,
   type RegistryServiceServer,
@@ -35,9 +37,9 @@ export interface MeshesStatus {
 export interface AdminSources {
   /** What is in force first, then each change, in order of namespace and name. Ends when `signal` is aborted. */
   watchStatus(signal: AbortSignal): AsyncIterable<MeshesStatus>;
-  /** The clusters that are connected; `identity` and `certificateNotAfter` are filled in here. */
-  listSessions(): readonly ClusterSession[];
-  /** undefined for a cluster without intent. */
+  /** The session that a cluster has or had last; `identity` and `certificateNotAfter` are filled in here. */
+  session(cluster: string): ClusterSession | undefined;
+  /** undefined for a cluster of which neither an intent nor a mesh is known. */
   getIntent(cluster: string): GetIntentResponse | undefined;
 }
 
@@ -61,14 +63,13 @@ export function adminService({ sources, registry, rotation, clock }: AdminDeps):
         }
       },
     ),
-    listSessions: unary(async () => {
-      const live = new Map(sources.listSessions().map((session) => [session.cluster, session]));
-      return { sessions: registry.list().map((record) => toSession(record, live.get(record.name))) };
-    }),
+    listSessions: unary(async (request: ListSessionsRequest): Promise<ListSessionsResponse> => ({
+      sessions: pageOf(registry.list(), request).map((record) => toSession(record, sources.session(record.name))),
+    })),
     getIntent: unary(async ({ cluster }: GetIntentRequest): Promise<GetIntentResponse> => {
       const intent = sources.getIntent(cluster);
       if (intent) return intent;
-      if (registry.get(cluster)) return { resources: [], wantedDigest: EMPTY, acknowledgedDigest: EMPTY };
+      if (registry.get(cluster)) return GetIntentResponse.create();
       throw new MeshError("not_found", `cluster ${cluster} is not registered`, {
         hint: "see which are: meshctl cluster list",
       });
@@ -77,7 +78,11 @@ export function adminService({ sources, registry, rotation, clock }: AdminDeps):
   };
 }
 
-const EMPTY = Buffer.alloc(0);
+/** Of records in order of name those that are asked for. */
+function pageOf(all: readonly ClusterRecord[], { cluster, after, limit }: ListSessionsRequest): ClusterRecord[] {
+  const found = all.filter(({ name }) => (cluster === "" || name === cluster) && name > after);
+  return limit === 0 ? found : found.slice(0, limit);
+}
 
 function toSession({ name, state, current, next }: ClusterRecord, live: ClusterSession | undefined): ClusterSession {
   const certificate = current ?? next;

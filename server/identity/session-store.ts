@@ -14,6 +14,8 @@ export interface SessionRecord extends NewSession {
   readonly replica: string;
   readonly connected: boolean;
   readonly clockOffsetMs: number;
+  /** When it ended, and why; undefined while it is open, and where that was not recorded. */
+  readonly ended?: { readonly atMs: number; readonly reason: string };
 }
 
 /** Which session has ended. */

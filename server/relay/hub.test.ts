@@ -176,7 +176,7 @@ test("hub - welcomes an agent, sends its intent, then only what changes", async 
   agent.send({ $case: "heartbeat", value: { time: undefined } });
   agent.leave();
   assert.equal(await agent.ended, undefined);
-  assert.equal(hub.isConnected("cluster-1"), false);
+  assert.equal(hub.agents.isConnected("cluster-1"), false);
 });
 
 test("hub - names the roots that are handed out, after the welcome and when they change", async () => {
@@ -210,7 +210,7 @@ test("hub - an agent that holds everything already gets a welcome and nothing el
   const agent = new Agent(hub, "cluster-1", digestOf(new Map([...set].map(([key, { version }]) => [key, version]))));
   await agent.next("welcome");
   assert.deepEqual(agent.received, []);
-  assert.deepEqual(hub.sessions()[0]?.outOfSync, []);
+  assert.deepEqual(hub.agents.view("cluster-1")?.outOfSync, []);
   agent.leave();
 });
 
@@ -222,7 +222,7 @@ test("hub - the newest session of a cluster wins, and the end of the old one lea
   const { value } = await young.next("welcome");
   const error = await old.ended;
   assert.match(error?.message ?? "", /a newer session of cluster-1 took over/);
-  assert.equal(hub.sessions()[0]?.sessionId, value.sessionId);
+  assert.equal(hub.agents.view("cluster-1")?.sessionId, value.sessionId);
   young.leave();
 });
 
@@ -380,7 +380,7 @@ test("hub - a cluster that is revoked while its hello is awaited gets no session
   const agent = new Agent(hub, "cluster-1");
   revoked.add("cluster-1");
   assert.equal((await agent.ended)?.code, "permission_denied");
-  assert.equal(hub.isConnected("cluster-1"), false);
+  assert.equal(hub.agents.isConnected("cluster-1"), false);
 });
 
 test("hub - a session ends with the life of its certificate", async () => {
@@ -401,11 +401,11 @@ test("hub - a session ends when one with a greater epoch has begun at another re
   const welcome = await agent.next("welcome");
   const elsewhere = { sessionId: "elsewhere", peer: "", agentVersion: "", connectedAtMs: 0 };
   await sessions.begin({ ...elsewhere, cluster: "cluster-2" });
-  assert.equal(hub.isConnected("cluster-1"), true);
+  assert.equal(hub.agents.isConnected("cluster-1"), true);
   const epoch = await sessions.begin({ ...elsewhere, cluster: "cluster-1" });
   assert.ok(epoch > welcome.value.epoch);
   assert.equal((await agent.ended)?.code, "canceled");
-  assert.equal(hub.isConnected("cluster-1"), false);
+  assert.equal(hub.agents.isConnected("cluster-1"), false);
   assert.equal(sessions.isConnected("cluster-1"), true, "the end of the old one leaves the new one alone");
 });
 
@@ -419,9 +419,9 @@ test("hub - of two sessions that begin at once the greater epoch stays, whicheve
   await fast.next("welcome");
   first.resolve(7n);
   assert.equal((await slow.ended)?.code, "canceled");
-  assert.equal(hub.session("cluster-1")?.epoch, 8n);
+  assert.equal(hub.agents.view("cluster-1")?.epoch, 8n);
   assert.equal(sessions.get("cluster-1")?.epoch, 8n);
   fast.leave();
   await fast.ended;
-  assert.equal(hub.isConnected("cluster-1"), false);
+  assert.equal(hub.agents.isConnected("cluster-1"), false);
 });

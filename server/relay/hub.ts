@@ -1,24 +1,24 @@
 import { randomUUID } from "node:crypto";
-import type { ClusterSession, GetIntentResponse } from "../../proto/gen/admin/v1/admin.ts";
 import type { ConnectRequest, Hello } from "../../proto/gen/relay/v1/relay.ts";
 import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { VERSION } from "../../common/runtime/version.ts";
-import { clip, MAX_VERSION } from "../../common/session/bounds.ts";
+import { boundNames, clip, MAX_VERSION } from "../../common/session/bounds.ts";
 import type { CallContext, Send } from "../../common/session/handlers.ts";
 import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
 import type { CloneWatch } from "../identity/clone-watch.ts";
 import type { ClusterPrincipal } from "../identity/methods.ts";
 import type { SessionStore } from "../identity/session-store.ts";
 import { Admission } from "./admission.ts";
+import { Agents } from "./agents.ts";
 import { Fanout, type Defer } from "./fanout.ts";
 import { readHello } from "./hello.ts";
 import type { IntentBook } from "./intent-book.ts";
-import { PushMachine } from "./push-machine.ts";
-import { createPushEncoder, Session, type LiveSession, type Outgoing, type SessionInfo } from "./session.ts";
+import { NOT_OBSERVED, type RelayObserver } from "./observer.ts";
+import type { PushMachine } from "./push-machine.ts";
+import { createPushEncoder, Session, type Outgoing, type SessionInfo } from "./session.ts";
 import type { StatusBook } from "./status-book.ts";
-import { viewIntent, viewSession } from "./views.ts";
 
 export interface HubOptions {
   readonly clock: Clock;
@@ -30,13 +30,15 @@ export interface HubOptions {
   /** False for a cluster that may not (or no longer) have a session. */
   readonly isServed: (cluster: string) => boolean;
   /** The sessions of all replicas. */
-  readonly sessions: Pick<SessionStore, "begin" | "end" | "noteClockOffset" | "get" | "onChange">;
+  readonly sessions: Pick<SessionStore, "begin" | "end" | "noteClockOffset" | "get" | "onChange" | "replica">;
   /** SHA-256 of the roots that are handed out now: an agent that holds others renews. */
   readonly roots?: () => Buffer;
   /** Told of each session that begins. */
   readonly clones?: Pick<CloneWatch, "sessionBegan">;
   /** Called when a session begins or ends, or what it has acknowledged changes. */
   readonly onSessionChange: (cluster: string) => void;
+  /** Counts what happens; nobody does without it. */
+  readonly observer?: RelayObserver;
   readonly heartbeatMs?: number;
   /** Sessions that may begin per second; more are told when to come back. */
   readonly hellosPerSecond?: number;
@@ -53,10 +55,10 @@ const SPREAD_PER_SESSION_MS = 3;
 
 /** Serves the agents: one session per cluster, the newest wins. */
 export class Hub {
+  readonly agents: Agents;
   readonly #options: HubOptions;
   readonly #heartbeatMs: number;
-  readonly #sessions = new Map<string, Session>();
-  readonly #machines = new Map<string, PushMachine>();
+  readonly #observer: RelayObserver;
   readonly #encode = createPushEncoder();
   readonly #admission: Admission;
   readonly #fanout: Fanout;
@@ -64,11 +66,14 @@ export class Hub {
 
   constructor(options: HubOptions) {
     this.#options = options;
+    this.#observer = options.observer ?? NOT_OBSERVED;
+    const { intents, sessions } = options;
+    this.agents = new Agents({ intents, observer: this.#observer, replica: sessions.replica });
     this.#heartbeatMs = options.heartbeatMs ?? HEARTBEAT_MS;
     this.#admission = new Admission(options.clock, options.hellosPerSecond ?? HELLOS_PER_SECOND);
     this.#fanout = new Fanout((cluster) => this.#flush(cluster), options.defer);
-    options.intents.onChange((cluster) => this.#fanout.mark(cluster));
-    options.sessions.onChange((cluster) => this.#review(cluster));
+    intents.onChange((cluster) => this.#intentChanged(cluster));
+    sessions.onChange((cluster) => this.#review(cluster));
   }
 
   /** RelayService.Connect. */
@@ -78,15 +83,19 @@ export class Hub {
     call: CallContext<ClusterPrincipal>,
   ): Promise<void> {
     const iterator = requests[Symbol.asyncIterator]();
-    const hello = await readHello(iterator, this.#options.clock, call.signal);
-    const { cluster } = call.principal;
-    this.#checkServing(cluster);
-    const info = await this.#begin(hello, call);
+    const { hello, info } = await this.#admit(iterator, call).catch((error: unknown) => {
+      this.#observer.connect(MeshError.from(error).code);
+      throw error;
+    });
     let session: Session | undefined;
     try {
       session = this.#open(info, hello, send);
       // When the server ends the session the reader is left behind; it ends with the call.
       await Promise.race([this.#read(iterator, session), aborted(AbortSignal.any([call.signal, session.ended]))]);
+    } catch (error) {
+      // A breach of the protocol is why it ends; a call that is over is not.
+      if (!call.signal.aborted) session?.end(MeshError.from(error));
+      throw error;
     } finally {
       this.#closed(info, session);
     }
@@ -99,7 +108,7 @@ export class Hub {
     while (!signal.aborted) {
       await clock.sleep(this.#heartbeatMs / 4, signal).catch(() => undefined);
       const now = clock.now();
-      for (const session of this.#sessions.values()) this.#tick(session, now);
+      for (const session of this.agents.open) this.#tick(session, now);
     }
     this.drain("the server stops");
   }
@@ -108,51 +117,24 @@ export class Hub {
   drain(reason: string): void {
     this.#draining = true;
     const within = { seconds: BigInt(Math.ceil(this.#spreadMs() / 1000)), nanos: 0 };
-    for (const session of this.#sessions.values()) session.send({ $case: "drain", value: { reason, within } });
+    for (const session of this.agents.open) session.send({ $case: "drain", value: { reason, within } });
   }
 
   /** Ends a cluster's session; true when there was one. */
   close(cluster: string, reason: MeshError): boolean {
-    const session = this.#sessions.get(cluster);
+    const session = this.agents.sessionOf(cluster);
     session?.end(reason);
     return session !== undefined;
   }
 
-  isConnected(cluster: string): boolean {
-    return this.#sessions.has(cluster);
-  }
-
-  /** Version (hex) of a resource that the cluster's agent has acknowledged; undefined when it is not known. */
-  acknowledged(cluster: string, key: string): string | undefined {
-    return this.#machines.get(cluster)?.held?.get(key);
-  }
-
-  /** The agent's refusal of the version in force of a resource. */
-  rejection(cluster: string, key: string): string | undefined {
-    return this.#machines.get(cluster)?.parked.get(key)?.message;
-  }
-
-  /** What the agent of a cluster whose session is held here holds, as far as that is known; undefined without a session. */
-  live(cluster: string): LiveSession | undefined {
-    const session = this.#sessions.get(cluster);
-    const machine = this.#machines.get(cluster);
-    return session && machine && { epoch: session.info.epoch, held: machine.held, parked: machine.parked };
-  }
-
-  /** The cluster's session here; undefined when there is none. */
-  session(cluster: string): ClusterSession | undefined {
-    const session = this.#sessions.get(cluster);
-    return session && viewSession(session, this.#machines.get(cluster));
-  }
-
-  /** The clusters that are connected here. */
-  sessions(): ClusterSession[] {
-    return [...this.#sessions.keys()].flatMap((cluster) => this.session(cluster) ?? []);
-  }
-
-  /** What a cluster shall hold, and what of it was acknowledged. */
-  intent(cluster: string): GetIntentResponse {
-    return viewIntent(this.#options.intents.get(cluster), this.#machines.get(cluster));
+  /** Reads the hello and records the session, if it may begin now. */
+  async #admit(
+    requests: AsyncIterator<ConnectRequest>,
+    call: CallContext<ClusterPrincipal>,
+  ): Promise<{ readonly hello: Hello; readonly info: SessionInfo }> {
+    const hello = await readHello(requests, this.#options.clock, call.signal);
+    this.#checkServing(call.principal.cluster);
+    return { hello, info: await this.#begin(hello, call) };
   }
 
   #checkServing(cluster: string): void {
@@ -163,16 +145,18 @@ export class Hub {
   }
 
   /** Records the session for all replicas: from here on every older one of the cluster is over. */
-  async #begin({ agentVersion }: Hello, { principal, peer }: CallContext<ClusterPrincipal>): Promise<SessionInfo> {
+  async #begin(hello: Hello, { principal, peer }: CallContext<ClusterPrincipal>): Promise<SessionInfo> {
+    const { notAfterMs: certificateNotAfterMs, serial: certificateSerial } = principal.peer;
     const begun = {
       cluster: principal.cluster,
       sessionId: randomUUID(),
       peer,
-      agentVersion: clip(agentVersion, MAX_VERSION),
+      agentVersion: clip(hello.agentVersion, MAX_VERSION),
       connectedAtMs: this.#options.clock.now(),
     };
     const epoch = await this.#options.sessions.begin(begun);
-    return { ...begun, epoch, certificateNotAfterMs: principal.peer.notAfterMs };
+    const capabilities = boundNames(hello.capabilities);
+    return { ...begun, epoch, certificateNotAfterMs, certificateSerial, capabilities };
   }
 
   #open(info: SessionInfo, hello: Hello, send: Send<Outgoing>): Session {
@@ -180,15 +164,17 @@ export class Hub {
     const { cluster, sessionId, epoch, peer } = info;
     // Asked at the last moment: a revocation while the hello was awaited found no session to end.
     if (!isServed(cluster)) throw notServed(cluster);
-    const other = this.#sessions.get(cluster);
+    const other = this.agents.sessionOf(cluster);
     if (other && other.info.epoch > epoch) throw superseded(cluster);
     other?.end(superseded(cluster));
-    const machine = this.#machines.get(cluster) ?? new PushMachine(ISSUED_CERTIFICATE);
-    this.#machines.set(cluster, machine);
-    const session = new Session(info, { send, machine, encode: this.#encode, now: () => clock.now(), roots });
-    this.#sessions.set(cluster, session);
+    const ledger = this.agents.takeLedger(cluster);
+    const { machine } = ledger;
+    const session = new Session(info, { send, machine, ledger, encode: this.#encode, now: () => clock.now(), roots });
+    this.agents.enter(session);
     machine.want(intents.get(cluster));
     machine.begin(hello.held.find(({ type }) => type === ISSUED_CERTIFICATE)?.digest ?? Buffer.alloc(0));
+    ledger.began(clock.now());
+    this.#observer.connect("ok");
     session.send({ $case: "welcome", value: this.#welcome(sessionId, epoch) });
     session.tellRoots();
     session.flush();
@@ -225,15 +211,24 @@ export class Hub {
   }
 
   #acknowledged(cluster: string): void {
-    const machine = this.#machines.get(cluster);
+    const machine = this.#machine(cluster);
     if (machine) this.#options.intents.forgetRemovals(cluster, machine.acknowledgedRemovals);
     this.#options.onSessionChange(cluster);
   }
 
+  #machine(cluster: string): PushMachine | undefined {
+    return this.agents.ledgerOf(cluster)?.machine;
+  }
+
+  #intentChanged(cluster: string): void {
+    if (this.agents.isConnected(cluster)) this.agents.ledgerOf(cluster)?.wanted(this.#options.clock.now());
+    this.#fanout.mark(cluster);
+  }
+
   #flush(cluster: string): void {
-    const machine = this.#machines.get(cluster);
+    const machine = this.#machine(cluster);
     machine?.want(this.#options.intents.get(cluster));
-    this.#sessions.get(cluster)?.flush();
+    this.agents.sessionOf(cluster)?.flush();
   }
 
   #tick(session: Session, now: number): void {
@@ -241,13 +236,13 @@ export class Hub {
     if (fault) return session.end(fault);
     session.tellRoots();
     if (now - session.lastSentMs >= this.#heartbeatMs) session.heartbeat();
-    const retryAt = this.#machines.get(session.info.cluster)?.retryAtMs();
+    const retryAt = this.#machine(session.info.cluster)?.retryAtMs();
     if (retryAt !== undefined && retryAt <= now) session.flush();
   }
 
   /** Ends a session that is over by what was recorded of its cluster, at whatever replica, or with kubectl. */
   #review(cluster: string): void {
-    const session = this.#sessions.get(cluster);
+    const session = this.agents.sessionOf(cluster);
     if (!session) return;
     const recorded = this.#options.sessions.get(cluster);
     if (recorded && session.info.epoch < recorded.epoch) session.end(superseded(cluster));
@@ -259,14 +254,16 @@ export class Hub {
     const { cluster, sessionId } = info;
     const reason = session?.ended.aborted ? MeshError.from(session.ended.reason) : undefined;
     this.#options.log.info("session ended", { cluster, session: sessionId, ...(reason ? { err: reason } : {}) });
-    // A newer session of the same cluster may have taken the place already.
-    if (session && this.#sessions.get(cluster) === session) this.#sessions.delete(cluster);
+    if (session) {
+      this.agents.leave(session);
+      this.#observer.disconnect(reason?.code ?? "left");
+    }
     this.#options.sessions.end(info, reason?.message ?? "the agent left");
     this.#options.onSessionChange(cluster);
   }
 
   #spreadMs(): number {
-    return SPREAD_BASE_MS + this.#sessions.size * SPREAD_PER_SESSION_MS;
+    return SPREAD_BASE_MS + this.agents.size * SPREAD_PER_SESSION_MS;
   }
 }
 

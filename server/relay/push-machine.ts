@@ -67,6 +67,10 @@ export class PushMachine {
     this.#retry = retry;
   }
 
+  get desired(): Desired {
+    return this.#desired;
+  }
+
   get held(): Versions | undefined {
     return this.#held?.versions;
   }

@@ -1,9 +1,10 @@
 import { ConnectResponse, type ConnectRequest } from "../../proto/gen/relay/v1/relay.ts";
-import { soundTime } from "../../common/session/bounds.ts";
+import { clip, soundTime } from "../../common/session/bounds.ts";
 import type { Send } from "../../common/session/handlers.ts";
 import { keyOf, type Versions } from "../../common/session/resource-set.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import type { NewSession } from "../identity/session-store.ts";
+import type { PushLedger } from "./push-ledger.ts";
 import type { Parked, PushMachine } from "./push-machine.ts";
 
 /** A message down, as an object or encoded already. */
@@ -12,6 +13,10 @@ export type Outgoing = ConnectResponse | Buffer;
 export interface SessionInfo extends NewSession {
   readonly epoch: bigint;
   readonly certificateNotAfterMs: number;
+  /** Serial number of the client certificate: upper-case hex. */
+  readonly certificateSerial: string;
+  /** What the agent said that it can do. */
+  readonly capabilities: readonly string[];
 }
 
 /** What a session that is held here knows of its agent. */
@@ -27,12 +32,16 @@ export interface SessionDeps {
   readonly machine: PushMachine;
   readonly encode: PushEncoder;
   readonly now: () => number;
+  /** Told of each push and of each answer, for people and metrics. */
+  readonly ledger?: Pick<PushLedger, "sent" | "answered">;
   /** SHA-256 of the roots that are handed out now; without it the agent is not told. */
   readonly roots?: (() => Buffer) | undefined;
 }
 
 const RESULT_TIMEOUT_MS = 60_000;
 const MISSED_HEARTBEATS = 3;
+/** What an agent says is the type of a result gets so many characters in errors, which are logged and recorded. */
+const MAX_TYPE = 100;
 
 /** One live stream of one agent, from Welcome to its end. It writes only while the peer has room. */
 export class Session {
@@ -72,7 +81,9 @@ export class Session {
     const push = this.#deps.machine.next(now);
     if (!push) return;
     this.unansweredSinceMs = now;
-    this.#write(this.#deps.encode(push));
+    const bytes = this.#deps.encode(push);
+    this.#deps.ledger?.sent(push, bytes.length, now);
+    this.#write(bytes);
   }
 
   /** Why this session is over by now, if it is: who only seems to live must not hold the place of a cluster. */
@@ -113,14 +124,18 @@ export class Session {
 
   /** Takes one message of the agent. Throws for a breach of the protocol, which ends the session. */
   receive({ message }: ConnectRequest): void {
-    const { machine, now } = this.#deps;
+    const { machine, ledger, now } = this.#deps;
     this.lastSeenMs = now();
     switch (message?.$case) {
       case "result":
         if (message.value.type !== machine.type) {
-          throw new MeshError("invalid_argument", `result of type ${message.value.type}, which was not pushed`);
+          throw new MeshError(
+            "invalid_argument",
+            `result of type ${clip(message.value.type, MAX_TYPE)}, which was not pushed`,
+          );
         }
         machine.result(message.value, this.lastSeenMs);
+        ledger?.answered(message.value, this.lastSeenMs);
         this.unansweredSinceMs = Infinity;
         this.flush();
         return;

@@ -7,7 +7,7 @@ import { PacedWork } from "../../common/runtime/paced-work.ts";
 import { runTasks } from "../../common/runtime/tasks.ts";
 import { keyOf } from "../../common/session/resource-set.ts";
 import { clusterOf } from "../intent/mesh-checks.ts";
-import type { Hub } from "../relay/hub.ts";
+import type { Agents } from "../relay/agents.ts";
 import type { LiveSession } from "../relay/session.ts";
 import type { StatusBook } from "../relay/status-book.ts";
 import type { World } from "../store/world.ts";
@@ -25,7 +25,7 @@ export interface SessionRoomOptions {
   readonly worlds: Latest<World>;
   readonly translator: Pick<MeshTranslator, "meshesOf" | "acknowledgedRemoval">;
   readonly reports: StatusBook;
-  readonly hub: Pick<Hub, "live">;
+  readonly agents: Pick<Agents, "live">;
   /** Epoch of the session that this replica holds with the cluster, while no newer one is known; undefined without. */
   readonly epochOf: (cluster: string) => bigint | undefined;
   /** Called after what an agent said was written into a Mesh. */
@@ -59,7 +59,7 @@ export class SessionRoom {
 
   /** To be called when a session of this replica began or ended, or acknowledged something. */
   sessionChanged(cluster: string): void {
-    const live = this.#options.hub.live(cluster);
+    const live = this.#options.agents.live(cluster);
     if (!live) this.#begun.delete(cluster);
     else if (this.#begun.get(cluster)?.epoch !== live.epoch) {
       this.#begun.set(cluster, { epoch: live.epoch, wholes: this.#options.reports.wholes(cluster) });
@@ -80,17 +80,17 @@ export class SessionRoom {
     let before: World["meshes"] = new Map();
     for await (const { meshes } of this.#options.worlds.watch(signal)) {
       for (const [key, mesh] of meshes) {
-        if (before.get(key) !== mesh && this.#options.hub.live(clusterOf(mesh))) this.#paced.touch(key);
+        if (before.get(key) !== mesh && this.#options.agents.live(clusterOf(mesh))) this.#paced.touch(key);
       }
       before = meshes;
     }
   }
 
   async #write(meshKey: string, signal: AbortSignal): Promise<void> {
-    const { worlds, hub, epochOf, onWritten } = this.#options;
+    const { worlds, agents, epochOf, onWritten } = this.#options;
     const mesh = worlds.value?.meshes.get(meshKey);
     const cluster = mesh && clusterOf(mesh);
-    const live = cluster === undefined ? undefined : hub.live(cluster);
+    const live = cluster === undefined ? undefined : agents.live(cluster);
     if (!mesh || cluster === undefined || !live || epochOf(cluster) !== live.epoch) return;
     const part = this.#partOf(mesh, meshKey, live);
     if (part === mesh.status?.issuedCertificate) return;

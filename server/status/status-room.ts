@@ -12,7 +12,7 @@ import type { MeshesStatus } from "../admin/services.ts";
 import { clusterOf } from "../intent/mesh-checks.ts";
 import type { Reconciled } from "../intent/reconciler.ts";
 import type { AcceptedIntent } from "../intent/verdict.ts";
-import type { Hub } from "../relay/hub.ts";
+import type { Agents } from "../relay/agents.ts";
 import type { IntentBook } from "../relay/intent-book.ts";
 import type { StatusBook } from "../relay/status-book.ts";
 import { certificateName } from "../translate/translate.ts";
@@ -35,7 +35,7 @@ const storedSchema = z.object({
 });
 
 /** What the status says of the sessions. */
-export type SessionFacts = Pick<Hub, "isConnected" | "acknowledged" | "rejection">;
+export type SessionFacts = Pick<Agents, "isConnected" | "acknowledged" | "rejection">;
 
 export interface StatusRoomOptions {
   readonly directory: Pick<StateDirectory, "document">;

@@ -53,3 +53,12 @@ test("cluster status - a session comes back as it was stored; one without its ep
   assert.deepEqual(sessionOf(cluster({ session: stored })), expected);
   assert.equal(sessionOf(cluster({ session: { replica: "a", sessionId: "s" } })), undefined);
 });
+
+test("cluster status - of a session that has ended it is known when and why", () => {
+  const session = { epoch: 5, replica: "a", sessionId: "s", connectedAt: "2027-01-01T00:00:00Z" };
+  const over = { ...session, connected: false, endedAt: "2027-01-01T00:01:00Z", endReason: "the agent left" };
+  const ended = { atMs: Date.parse("2027-01-01T00:01:00Z"), reason: "the agent left" };
+  assert.deepEqual(sessionOf(cluster({ session: over }))?.ended, ended);
+  assert.equal(sessionOf(cluster({ session: { ...over, connected: true } }))?.ended, undefined);
+  assert.equal(sessionOf(cluster({ session: { ...over, endedAt: "once" } }))?.ended, undefined);
+});

@@ -84,7 +84,13 @@ export function sessionOf({ metadata, status }: KubernetesCluster): SessionRecor
   const connectedAtMs = Date.parse(connectedAt) || 0;
   const { name: cluster } = metadata;
   const facts = { cluster, sessionId, replica, connected, connectedAtMs, peer, agentVersion, clockOffsetMs };
-  return { ...facts, epoch: BigInt(epoch) };
+  const ended = connected ? undefined : endOf(rest);
+  return { ...facts, epoch: BigInt(epoch), ...(ended && { ended }) };
+}
+
+function endOf({ endedAt = "", endReason = "" }: ClusterSessionStatus): SessionRecord["ended"] {
+  const atMs = Date.parse(endedAt);
+  return Number.isNaN(atMs) ? undefined : { atMs, reason: endReason };
 }
 
 /** A session that begins, as it is stored. */

@@ -5,7 +5,10 @@ import { keyOf } from "../../common/session/resource-set.ts";
 import { runTasks, type Tasks } from "../../common/runtime/tasks.ts";
 import type { MeshesStatus } from "../admin/services.ts";
 import { DiscoveryRoom } from "../discovery/discovery-room.ts";
+import { appliedIntent } from "../intent/applied.ts";
 import { IntentLeader } from "../intent/intent-leader.ts";
+import { knownMeshes } from "../intent/known-meshes.ts";
+import type { KnownMesh } from "../../proto/gen/admin/v1/admin.ts";
 import type { AgentAnswers } from "../relay/views.ts";
 import { certificateEvents, type Happening, virtualMeshEvents } from "../status/events.ts";
 import type { ClusterKnowledge } from "../status/facts.ts";
@@ -52,7 +55,7 @@ class KubernetesPipeline implements Pipeline {
 
   constructor(context: PipelineContext, deps: PipelineDeps) {
     const { namespace } = context;
-    const { intents, reports, sessions, hub } = deps;
+    const { intents, reports, sessions, agents } = deps;
     this.#context = context;
     this.#source = new KubernetesSource(context);
     this.#translator = new MeshTranslator({ intents, namespace });
@@ -61,7 +64,7 @@ class KubernetesPipeline implements Pipeline {
       isRevoked: (cluster) => deps.cluster(cluster)?.state === "REVOKED",
     };
     const epochOf = (cluster: string): bigint | undefined => {
-      const epoch = hub.live(cluster)?.epoch;
+      const epoch = agents.live(cluster)?.epoch;
       return epoch !== undefined && (sessions.get(cluster)?.epoch ?? epoch) <= epoch ? epoch : undefined;
     };
     const common = { ...context, worlds: this.#translated, epochOf };
@@ -69,7 +72,7 @@ class KubernetesPipeline implements Pipeline {
       ...common,
       translator: this.#translator,
       reports,
-      hub,
+      agents,
       onWritten: (mesh, now) => this.#tell(mesh, certificateEvents(mesh.status?.issuedCertificate, now)),
     });
     const discovery = new DiscoveryRoom(common);
@@ -104,6 +107,16 @@ class KubernetesPipeline implements Pipeline {
       }
     }
     return { held: this.#clusters.isConnected(cluster) ? held : undefined, parked };
+  };
+
+  readonly meshes = (cluster: string): Iterable<KnownMesh> => {
+    const all = this.#translated.value?.meshes;
+    const own = [...this.#translator.meshesOf(cluster)].flatMap((key) => all?.get(key) ?? []);
+    return knownMeshes(
+      cluster,
+      own,
+      own.flatMap((mesh) => appliedIntent(mesh) ?? []),
+    );
   };
 
   #tell(regarding: KubeObject, happened: readonly Happening[]): void {

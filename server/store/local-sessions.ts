@@ -1,5 +1,6 @@
 import type { NewSession, SessionRecord, SessionStore } from "../identity/session-store.ts";
 import type { Epochs } from "../identity/epochs.ts";
+import { type Clock, systemClock } from "../../common/runtime/clock.ts";
 
 type Named = Pick<SessionRecord, "cluster" | "epoch">;
 
@@ -7,11 +8,13 @@ type Named = Pick<SessionRecord, "cluster" | "epoch">;
 export class LocalSessions implements SessionStore {
   readonly replica = "";
   readonly #epochs: Pick<Epochs, "next">;
+  readonly #clock: Pick<Clock, "now">;
   readonly #sessions = new Map<string, SessionRecord>();
   readonly #listeners = new Set<(cluster: string) => void>();
 
-  constructor(epochs: Pick<Epochs, "next">) {
+  constructor(epochs: Pick<Epochs, "next">, clock: Pick<Clock, "now"> = systemClock) {
     this.#epochs = epochs;
+    this.#clock = clock;
   }
 
   async begin(session: NewSession): Promise<bigint> {
@@ -24,9 +27,10 @@ export class LocalSessions implements SessionStore {
     return epoch;
   }
 
-  end({ cluster, epoch }: Named): void {
+  end({ cluster, epoch }: Named, reason: string): void {
     const known = this.#sessions.get(cluster);
-    if (known?.epoch === epoch) this.#set({ ...known, connected: false });
+    const ended = { atMs: this.#clock.now(), reason };
+    if (known?.epoch === epoch) this.#set({ ...known, connected: false, ended });
   }
 
   /** Nobody is told: it comes with each heartbeat. */

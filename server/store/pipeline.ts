@@ -5,9 +5,10 @@ import type { Tasks } from "../../common/runtime/tasks.ts";
 import type { MeshesStatus } from "../admin/services.ts";
 import type { ClusterRecord } from "../identity/records.ts";
 import type { SessionStore } from "../identity/session-store.ts";
-import type { Hub } from "../relay/hub.ts";
+import type { Agents } from "../relay/agents.ts";
 import type { IntentBook } from "../relay/intent-book.ts";
 import type { StatusBook } from "../relay/status-book.ts";
+import type { KnownMesh } from "../../proto/gen/admin/v1/admin.ts";
 import type { AgentAnswers } from "../relay/views.ts";
 import type { LeaderTask } from "./leadership.ts";
 
@@ -20,7 +21,7 @@ export interface PipelineDeps {
   /** Sessions of all replicas. */
   readonly sessions: SessionStore;
   /** Facts of the sessions of this replica. */
-  readonly hub: Pick<Hub, "acknowledged" | "rejection" | "live">;
+  readonly agents: Pick<Agents, "acknowledged" | "rejection" | "live">;
   /** undefined for a cluster that is not registered. */
   readonly cluster: (name: string) => ClusterRecord | undefined;
   readonly clock: Clock;
@@ -39,6 +40,8 @@ export interface Pipeline {
   readonly clusterChanged: (cluster: string) => void;
   /** What the agent of a cluster said whose session another replica holds. Absent where there is no other replica. */
   readonly answers?: (cluster: string) => AgentAnswers;
+  /** The Meshes of a cluster, in order of namespace and name, and what is in force for each. */
+  readonly meshes: (cluster: string) => Iterable<KnownMesh>;
   readonly tasks: Tasks;
   /** What only the leader does. */
   readonly leaderTasks: Readonly<Record<string, LeaderTask>>;

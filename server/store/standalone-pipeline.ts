@@ -1,4 +1,5 @@
 import type { StateDirectory } from "../../common/runtime/state-directory.ts";
+import { knownMeshes } from "../intent/known-meshes.ts";
 import { Reconciler } from "../intent/reconciler.ts";
 import { StatusRoom } from "../status/status-room.ts";
 import type { Pipeline, PipelineDeps } from "./pipeline.ts";
@@ -13,7 +14,7 @@ export async function openStandalonePipeline(
   source: Pick<SourceDirectory, "intents" | "run">,
   deps: StandalonePipelineDeps,
 ): Promise<Pipeline> {
-  const { directory, intents, reports, hub, sessions, clock, log } = deps;
+  const { directory, intents, reports, agents, sessions, clock, log } = deps;
   const status = await StatusRoom.open({
     directory,
     intents,
@@ -25,8 +26,8 @@ export async function openStandalonePipeline(
   const reconciler = await Reconciler.open({ directory, intents, log });
   const facts = {
     isConnected: (cluster: string) => sessions.isConnected(cluster),
-    acknowledged: (cluster: string, key: string) => hub.acknowledged(cluster, key),
-    rejection: (cluster: string, key: string) => hub.rejection(cluster, key),
+    acknowledged: (cluster: string, key: string) => agents.acknowledged(cluster, key),
+    rejection: (cluster: string, key: string) => agents.rejection(cluster, key),
   };
   const ignored = new Set<string>();
   reports.onDiscovery((cluster) => {
@@ -44,6 +45,10 @@ export async function openStandalonePipeline(
       });
     },
     clusterChanged: () => status.touch(),
+    meshes: (cluster) => {
+      const inForce = reconciler.reconciled.value?.inForce.values() ?? [];
+      return knownMeshes(cluster, source.intents.value?.snapshot.meshes ?? [], inForce);
+    },
     tasks: {
       source: (stop) => source.run(stop),
       reconcile: (stop) => reconciler.run(source.intents, stop),

@@ -100,7 +100,7 @@ const SOURCES: AdminSources = {
     const virtualMeshes = [VirtualMeshStatus.create({ name: { namespace: "gloo-mesh", name: "vm" }, status })];
     yield { virtualMeshes, sourceProblems: ["mesh.yaml:3:1: unknown field spec.foo"] };
   },
-  listSessions: () => [],
+  session: () => undefined,
   getIntent: (cluster) =>
     cluster === "cluster-1"
       ? GetIntentResponse.create({ resources: [{ certificate: { hosts: ["spiffe://a"] }, acknowledged: true }] })

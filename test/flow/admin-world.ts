@@ -53,9 +53,10 @@ const SOURCES: AdminSources = {
   async *watchStatus() {
     yield { virtualMeshes: [VIRTUAL_MESH], sourceProblems: ["mesh.yaml:3:1: unknown field spec.foo"] };
   },
-  listSessions: () => [
-    ClusterSession.create({ cluster: "cluster-1", connected: true, agentVersion: "9.9.9", epoch: 4n }),
-  ],
+  session: (cluster) =>
+    cluster === "cluster-1"
+      ? ClusterSession.create({ cluster, connected: true, agentVersion: "9.9.9", epoch: 4n })
+      : undefined,
   getIntent: (cluster) =>
     cluster === "cluster-1"
       ? GetIntentResponse.create({

@@ -9,7 +9,7 @@ import { createCsr } from "../../common/pki/csr.ts";
 import { generateKey, privateKeyToPem } from "../../common/pki/keys.ts";
 import { Dialer } from "../../common/session/client.ts";
 import { identityUri } from "../../common/session/tls.ts";
-import { AdminServiceService, RegistryServiceService } from "../../proto/gen/admin/v1/admin.ts";
+import { AdminServiceService, ListSessionsRequest, RegistryServiceService } from "../../proto/gen/admin/v1/admin.ts";
 import { EnrollmentServiceService } from "../../proto/gen/enrollment/v1/enrollment.ts";
 import { RelayServiceService } from "../../proto/gen/relay/v1/relay.ts";
 import { formatJoinToken, makeJoinToken } from "../../server/identity/token.ts";
@@ -232,13 +232,13 @@ describe("listeners", () => {
     });
     const call = { signal: world.signal, timeoutMs: 20_000 };
     const asOperator = dial(world, operator);
-    const { sessions } = await asOperator.unary(AdminServiceService.listSessions, {}, call);
+    const { sessions } = await asOperator.unary(AdminServiceService.listSessions, ListSessionsRequest.create(), call);
     assert.deepEqual(
       sessions.map(({ cluster, identity: state }) => [cluster, state]),
       [["cluster-1", "ENROLLED"]],
     );
     const unknown = { ...AdminServiceService.listSessions, path: "/admin.v1.AdminService/DropTables" };
-    await assert.rejects(asOperator.unary(unknown, {}, call), { code: "unimplemented" });
+    await assert.rejects(asOperator.unary(unknown, ListSessionsRequest.create(), call), { code: "unimplemented" });
     asOperator.close();
     const asAgent = dial(world, identity.current());
     const revoke = asAgent.unary(RegistryServiceService.revokeCluster, { cluster: "cluster-1" }, call);

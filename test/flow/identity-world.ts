@@ -76,7 +76,7 @@ export async function startWorld({ startMs = Date.now(), loseAnswers = 0 } = {})
   const identity = await openLocalIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log: silentLog });
   const { registry, rotation, pki } = identity;
   const { certificate } = pki;
-  const sources = { async *watchStatus() {}, listSessions: () => [], getIntent: () => undefined };
+  const sources = { async *watchStatus() {}, session: () => undefined, getIntent: () => undefined };
   const relay = await startGrpcServer({
     listen: "127.0.0.1:0",
     credentials: certificate.relay,

@@ -9,7 +9,7 @@ import { registerAgentMetrics } from "../../agent/metrics.ts";
 import { meshctlCommands } from "../../cli/commands.ts";
 import type { Option } from "../../common/runtime/config.ts";
 import { ERROR_CODES, MeshError } from "../../common/runtime/errors.ts";
-import { Registry } from "../../common/runtime/metrics.ts";
+import { createRegistry, Registry } from "../../common/runtime/metrics.ts";
 import { EXIT } from "../../common/runtime/process.ts";
 import { toStatus } from "../../common/session/status.ts";
 import { istiodAgentOptions } from "../../istiod-agent/config.ts";
@@ -17,6 +17,7 @@ import { attemptCounter, registerKeeperMetrics } from "../../istiod-agent/keeper
 import { withSettings } from "../../scripts/docs.ts";
 import { serverOptions } from "../../server/config.ts";
 import { registerServerMetrics } from "../../server/metrics.ts";
+import { callCounter, registerAgentCounts, registerPkiMetrics, relayObserver } from "../../server/relay-metrics.ts";
 import { parseResources } from "../../common/api/parse.ts";
 import { checkSpec } from "../../server/intent/spec-checks.ts";
 import type { VirtualMesh } from "../../common/api/virtual-mesh.ts";
@@ -94,17 +95,52 @@ test("docs - programs.md has every command of meshctl with its flags", async () 
   }
 });
 
-test("docs - metrics.md has the metrics that are registered, with type, labels and meaning", async () => {
+/** All metrics of our own, of all programs. */
+function ownMetrics(): Registry {
   const registry = new Registry();
   // Metrics are read at a scrape, and nobody scrapes here.
   registerServerMetrics(registry, {} as Parameters<typeof registerServerMetrics>[1]);
+  registerAgentCounts(registry, {} as Parameters<typeof registerAgentCounts>[1]);
+  registerPkiMetrics(registry, {} as Parameters<typeof registerPkiMetrics>[1]);
+  relayObserver(registry);
+  callCounter(registry);
   registerAgentMetrics(registry, {} as Parameters<typeof registerAgentMetrics>[1]);
   registerKeeperMetrics({ registry } as Parameters<typeof registerKeeperMetrics>[0]);
   attemptCounter(registry);
-  const registered = registry.getMetricsAsArray().map((metric) => {
-    const { name, type, labelNames } = metric as unknown as { name: string; type: string; labelNames: string[] };
-    return [name, type, labelNames.join(", ") || "–"].join(" ");
-  });
+  return registry;
+}
+
+test("docs - the alerts of metrics.md are of metrics that there are, with labels that they have", async () => {
+  const text = section(await read("docs/metrics.md"), "## Alerts worth having");
+  const expressions = [...text.matchAll(/^ +expr: (.+)$/gm)].map(([, expression = ""]) => expression);
+  assert.ok(expressions.length > 5);
+  const registered = [...createRegistry().getMetricsAsArray(), ...ownMetrics().getMetricsAsArray()];
+  const labelsOf = new Map(
+    registered.map((metric) => {
+      const { name, labelNames } = metric as unknown as { name: string; labelNames?: string[] };
+      return [name, labelNames ?? []];
+    }),
+  );
+  for (const expression of expressions) {
+    const used = [...expression.matchAll(/\b((?:mesh_relay|istiod_agent|nodejs|process)_\w+)(?:\{([^}]*)\})?/g)];
+    assert.ok(used.length > 0, expression);
+    for (const [, name = "", selector = ""] of used) {
+      const labels = labelsOf.get(name) ?? labelsOf.get(name.replace(/_(?:bucket|sum|count)$/, ""));
+      assert.ok(labels, `${expression}: there is no ${name}`);
+      for (const [, label = ""] of selector.matchAll(/(\w+)[!=]/g)) {
+        assert.ok([...labels, "job"].includes(label), `${expression}: ${name} has no label ${label}`);
+      }
+    }
+  }
+});
+
+test("docs - metrics.md has the metrics that are registered, with type, labels and meaning", async () => {
+  const registered = ownMetrics()
+    .getMetricsAsArray()
+    .map((metric) => {
+      const { name, type, labelNames } = metric as unknown as { name: string; type: string; labelNames: string[] };
+      return [name, type, labelNames.join(", ") || "–"].join(" ");
+    });
   const documented = rowsOf(await read("docs/metrics.md"))
     .filter(([name]) => /^`(?:mesh_relay|istiod_agent)_/.test(name ?? ""))
     .map(([name, type, labels]) => [name, type, labels].map(unquoted).join(" "));

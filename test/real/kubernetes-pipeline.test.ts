@@ -65,7 +65,7 @@ class Setting implements AsyncDisposable {
     const { hub, pipeline } = this.replica(index);
     await until("a replica that serves", async () => pipeline.notReady().length === 0);
     agent.connect(hub);
-    await until("a session", async () => hub.isConnected(agent.cluster));
+    await until("a session", async () => hub.agents.isConnected(agent.cluster));
   }
 
   async kill(index: number): Promise<void> {
@@ -168,7 +168,7 @@ describe("real kubernetes pipeline", { skip: skipWithout(API_SERVER_TOOLS) }, ()
     assert.deepEqual([issued?.state, issued?.notAfter], ["FINISHED", "2030-01-01T00:00:00.000Z"]);
     assert.equal(issued?.acknowledgedVersion, [...setting.agents[0].held.values()][0]?.version);
     const table = await setting.api.kubectl(["get", "virtualmesh", ...IN_NAMESPACE]);
-    assert.match(table, /virtual-mesh +ACCEPTED +True +True +2 of 2 meshes issued, 2 seen to sign/);
+    assert.match(table, /virtual-mesh +ACCEPTED +True +True +True +2 of 2 meshes issued, 2 seen to sign/);
     assert.match(
       await setting.api.kubectl(["get", "mesh", ...IN_NAMESPACE]),
       /cluster-1 +cluster-1 +1\.27\.0 +virtual-mesh +FINISHED +2030/,

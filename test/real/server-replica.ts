@@ -78,7 +78,14 @@ export class ServerReplica implements AsyncDisposable {
       heartbeatMs: 3_600_000,
     });
     const cluster = () => undefined;
-    const pipeline = await openKubernetesPipeline(context, { ...context, intents, reports, sessions, hub, cluster });
+    const pipeline = await openKubernetesPipeline(context, {
+      ...context,
+      intents,
+      reports,
+      sessions,
+      agents: hub.agents,
+      cluster,
+    });
     sessions.onChange((name) => pipeline.clusterChanged(name));
     const tasks: Tasks = {
       clusters: (signal) => clusters.run(signal),

@@ -6,6 +6,7 @@ import { Dialer } from "../../common/session/client.ts";
 import type { KeyAndChain } from "../../common/session/tls.ts";
 import {
   AdminServiceService,
+  ListSessionsRequest,
   type ClusterSession,
   type RegisterClusterResponse,
   type RelayCa,
@@ -127,7 +128,9 @@ export class Replica {
   }
 
   async session(cluster: string): Promise<ClusterSession | undefined> {
-    const { sessions } = await this.#admin((dialer) => dialer.unary(AdminServiceService.listSessions, {}, call()));
+    const { sessions } = await this.#admin((dialer) =>
+      dialer.unary(AdminServiceService.listSessions, ListSessionsRequest.create(), call()),
+    );
     return sessions.find((each) => each.cluster === cluster);
   }
 

@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import type { StoredCredentials } from "../../../agent/identity/documents.ts";
 import { Dialer } from "../../../common/session/client.ts";
-import { AdminServiceService, type ClusterSession, RegistryServiceService } from "../../../proto/gen/admin/v1/admin.ts";
+import {
+  AdminServiceService,
+  ListSessionsRequest,
+  type ClusterSession,
+  RegistryServiceService,
+} from "../../../proto/gen/admin/v1/admin.ts";
 import { type ConnectRequest, RelayServiceService } from "../../../proto/gen/relay/v1/relay.ts";
 import { eventually } from "../../harness/wait.ts";
 import { FlowMesh, replicaOf, withTtlDays } from "../mesh.ts";
@@ -141,8 +146,9 @@ export class Battlefield implements AsyncDisposable {
     try {
       await assert.rejects(connectAs(dialer, new AbortController().signal).next(), { code }, "Connect");
       await assert.rejects(dialer.unary(RelayServiceService.renewCertificate, renewal, call()), { code }, "Renew");
-      await assert.rejects(dialer.unary(AdminServiceService.listSessions, {}, call()), (error: { code: string }) =>
-        [code, "permission_denied"].includes(error.code),
+      await assert.rejects(
+        dialer.unary(AdminServiceService.listSessions, ListSessionsRequest.create(), call()),
+        (error: { code: string }) => [code, "permission_denied"].includes(error.code),
       );
       await assert.rejects(
         dialer.unary(RegistryServiceService.registerCluster, registration, call()),
@@ -162,7 +168,7 @@ async function sessionOf(mesh: FlowMesh, cluster: string): Promise<ClusterSessio
   const dialer = new Dialer({ address: mesh.serverFlags["adminListen"] ?? "", peer: "server" });
   try {
     return await eventually(`${cluster} has a session`, async () => {
-      const { sessions } = await dialer.unary(AdminServiceService.listSessions, {}, call());
+      const { sessions } = await dialer.unary(AdminServiceService.listSessions, ListSessionsRequest.create(), call());
       return sessions.find((each) => each.cluster === cluster && each.connected);
     });
   } finally {

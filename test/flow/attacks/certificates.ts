@@ -8,7 +8,7 @@ import { createCsr } from "../../../common/pki/csr.ts";
 import { generateKey, privateKeyToPem } from "../../../common/pki/keys.ts";
 import { ISSUED_CERTIFICATE } from "../../../common/session/resource-set.ts";
 import { identityUri, type KeyAndChain } from "../../../common/session/tls.ts";
-import { AdminServiceService, RegistryServiceService } from "../../../proto/gen/admin/v1/admin.ts";
+import { AdminServiceService, ListSessionsRequest, RegistryServiceService } from "../../../proto/gen/admin/v1/admin.ts";
 import { CertificateState, IssuedCertificateStatus } from "../../../proto/gen/certificates/v1/certificates.ts";
 import { EnrollmentServiceService } from "../../../proto/gen/enrollment/v1/enrollment.ts";
 import { RelayServiceService } from "../../../proto/gen/relay/v1/relay.ts";
@@ -151,7 +151,7 @@ export const CERTIFICATE_ATTACKS: readonly Attack[] = [
         break;
       }
       for (const ask of [AdminServiceService.listSessions, RegistryServiceService.revokeCluster]) {
-        const request = { cluster: "cluster-1" };
+        const request = ListSessionsRequest.create({ cluster: "cluster-1" });
         const asked = dialer.unary(ask as typeof RegistryServiceService.revokeCluster, request, call());
         await assert.rejects(asked, { code: "permission_denied" }, ask.path);
       }

@@ -6,7 +6,7 @@ import { generateKey } from "../../../common/pki/keys.ts";
 import { MeshError } from "../../../common/runtime/errors.ts";
 import { Dialer } from "../../../common/session/client.ts";
 import { ISSUED_CERTIFICATE } from "../../../common/session/resource-set.ts";
-import { AdminServiceService } from "../../../proto/gen/admin/v1/admin.ts";
+import { AdminServiceService, ListSessionsRequest } from "../../../proto/gen/admin/v1/admin.ts";
 import { IssuedCertificateStatus } from "../../../proto/gen/certificates/v1/certificates.ts";
 import { EnrollmentServiceService } from "../../../proto/gen/enrollment/v1/enrollment.ts";
 import { IstiodServiceService, LinkMode } from "../../../proto/gen/istiod/v1/istiod.ts";
@@ -116,7 +116,11 @@ export const PROTOCOL_ATTACKS: readonly Attack[] = [
       ];
       for (const [dialer, paths] of doors) {
         for (const path of paths) {
-          await assert.rejects(dialer.unary({ ...listSessions, path }, {}, call()), { code: "unimplemented" }, path);
+          await assert.rejects(
+            dialer.unary({ ...listSessions, path }, ListSessionsRequest.create(), call()),
+            { code: "unimplemented" },
+            path,
+          );
         }
         dialer.close();
       }

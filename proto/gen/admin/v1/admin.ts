@@ -131,6 +131,12 @@ export interface ClusterCertificate {
 
 /** Asks for sessions. */
 export interface ListSessionsRequest {
+  /** Only this cluster; empty: all. An older server returns all. */
+  cluster: string;
+  /** For pages: only clusters whose name comes after this one. */
+  after: string;
+  /** At most so many; 0: all. */
+  limit: number;
 }
 
 /** All clusters. */
@@ -168,7 +174,65 @@ export interface ClusterSession {
   /** Resource types that are not in sync, with the reason. */
   outOfSync: string[];
   /** End of the client certificate's life. */
-  certificateNotAfter: Date | undefined;
+  certificateNotAfter:
+    | Date
+    | undefined;
+  /** Replica of the server that holds the session, or held the last one; empty where there is but one. */
+  replica: string;
+  /** What the agent said that it can do. */
+  capabilities: string[];
+  /** Serial number of the client certificate: upper-case hex. */
+  certificateSerial: string;
+  /** State of each resource type. Where another replica holds the session, only the digests are known. */
+  types: TypeSync[];
+  /** When the last session ended; unset while one is open, and where that is not known. */
+  endedAt:
+    | Date
+    | undefined;
+  /** Why it ended. */
+  endReason: string;
+}
+
+/** How one agent stands with one resource type. Counts begin with the start of the server. */
+export interface TypeSync {
+  /** Resource type, e.g. "certificates.mesh.gloo.solo.io/v1/IssuedCertificate". */
+  type: string;
+  /** Digest of the set that the agent shall hold. */
+  wantedDigest: Buffer;
+  /** Digest of the set that it is known to hold; empty while that is not known. */
+  acknowledgedDigest: Buffer;
+  /** Since when a push waits for its result; unset while none does. */
+  inFlightSince:
+    | Date
+    | undefined;
+  /** Refused versions that are not sent again before they change or their retry is due. */
+  parked: number;
+  /** Pushes sent. */
+  pushesSent: bigint;
+  /** Pushes that were answered. */
+  pushesAnswered: bigint;
+  /** Resources that the agent stored. */
+  resourcesAcknowledged: bigint;
+  /** Resources that the agent refused. */
+  resourcesRejected: bigint;
+  /** When the last push was sent. */
+  lastPushAt:
+    | Date
+    | undefined;
+  /** Its size, encoded. */
+  lastPushBytes: number;
+  /** Milliseconds until it was answered; 0 while it is not. */
+  lastPushMilliseconds: number;
+  /** The last refusal, e.g. "resource_invalid: no vault address"; it may be of a version that is not wanted any more. */
+  lastRefusal: string;
+  /** When it was heard. */
+  lastRefusalAt:
+    | Date
+    | undefined;
+  /** Whole sets sent, since what the agent held was not known. */
+  wholeSets: bigint;
+  /** Why the last whole set was sent. */
+  lastWholeSetReason: string;
 }
 
 /** Asks for a cluster's intent. */
@@ -183,8 +247,40 @@ export interface GetIntentResponse {
   resources: IntentResource[];
   /** Digest of the set wanted. */
   wantedDigest: Buffer;
-  /** Digest of the set acknowledged by the session, empty without one. */
+  /** Digest of the set that the agent is known to hold; empty while that is not known. */
   acknowledgedDigest: Buffer;
+  /** What the agent holds and shall not hold any more: taken out on purpose, and not acknowledged yet. */
+  surplus: HeldResource[];
+  /** The Meshes of the cluster that the server knows, in order of namespace and name. */
+  meshes: KnownMesh[];
+}
+
+/** A Mesh, and what is in force for it. */
+export interface KnownMesh {
+  /** The Mesh. */
+  mesh:
+    | ResourceName
+    | undefined;
+  /** VirtualMesh in force for it; unset while there is none. */
+  virtualMesh:
+    | ResourceName
+    | undefined;
+  /** Generation of that VirtualMesh that is in force. */
+  generation: bigint;
+  /** What it lacks to be given a certificate, e.g. "is no Istio mesh"; empty where it lacks nothing. */
+  lack: string;
+}
+
+/** A resource as an agent is known to hold it. */
+export interface HeldResource {
+  /** Name inside its type. */
+  name:
+    | ResourceName
+    | undefined;
+  /** SHA-256 of its encoded form; empty: the agent holds none. */
+  version: Buffer;
+  /** Its content. Unset where only the version is known: the server was started anew, or another replica holds the session. */
+  certificate: IssuedCertificate | undefined;
 }
 
 /** One resource of the intent. */
@@ -199,6 +295,24 @@ export interface IntentResource {
   acknowledged: boolean;
   /** Reason of the agent's refusal of this version, if any. */
   rejected: string;
+  /** What the agent holds instead; unset where that is not known, and where it is this version. */
+  held:
+    | HeldResource
+    | undefined;
+  /** Code of the refusal, e.g. "resource_invalid". */
+  rejectedCode: string;
+  /** When a refused version is sent again without a change; unset: never. */
+  retryAt:
+    | Date
+    | undefined;
+  /** How often this version was refused. */
+  refusals: number;
+  /** When this version was sent last; unset: not since the server was started, or by another replica. */
+  sentAt:
+    | Date
+    | undefined;
+  /** When the agent answered to that; unset: it did not. */
+  answeredAt: Date | undefined;
 }
 
 /** Asks for a cluster's registration. */
@@ -742,11 +856,20 @@ export const ClusterCertificate: MessageFns<ClusterCertificate> = {
 };
 
 function createBaseListSessionsRequest(): ListSessionsRequest {
-  return {};
+  return { cluster: "", after: "", limit: 0 };
 }
 
 export const ListSessionsRequest: MessageFns<ListSessionsRequest> = {
-  encode(_: ListSessionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListSessionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cluster !== "") {
+      writer.uint32(10).string(message.cluster);
+    }
+    if (message.after !== "") {
+      writer.uint32(18).string(message.after);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).uint32(message.limit);
+    }
     return writer;
   },
 
@@ -763,6 +886,30 @@ export const ListSessionsRequest: MessageFns<ListSessionsRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cluster = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -775,20 +922,36 @@ export const ListSessionsRequest: MessageFns<ListSessionsRequest> = {
     }
   },
 
-  fromJSON(_: any): ListSessionsRequest {
-    return {};
+  fromJSON(object: any): ListSessionsRequest {
+    return {
+      cluster: isSet(object.cluster) ? globalThis.String(object.cluster) : "",
+      after: isSet(object.after) ? globalThis.String(object.after) : "",
+      limit: isSet(object.limit) ? globalThis.Number(object.limit) : 0,
+    };
   },
 
-  toJSON(_: ListSessionsRequest): unknown {
+  toJSON(message: ListSessionsRequest): unknown {
     const obj: any = {};
+    if (message.cluster !== "") {
+      obj.cluster = message.cluster;
+    }
+    if (message.after !== "") {
+      obj.after = message.after;
+    }
+    if (message.limit !== 0) {
+      obj.limit = Math.round(message.limit);
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<ListSessionsRequest>, I>>(base?: I): ListSessionsRequest {
     return ListSessionsRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ListSessionsRequest>, I>>(_: I): ListSessionsRequest {
+  fromPartial<I extends Exact<DeepPartial<ListSessionsRequest>, I>>(object: I): ListSessionsRequest {
     const message = createBaseListSessionsRequest();
+    message.cluster = object.cluster ?? "";
+    message.after = object.after ?? "";
+    message.limit = object.limit ?? 0;
     return message;
   },
 };
@@ -878,6 +1041,12 @@ function createBaseClusterSession(): ClusterSession {
     clockOffsetMs: 0n,
     outOfSync: [],
     certificateNotAfter: undefined,
+    replica: "",
+    capabilities: [],
+    certificateSerial: "",
+    types: [],
+    endedAt: undefined,
+    endReason: "",
   };
 }
 
@@ -924,6 +1093,24 @@ export const ClusterSession: MessageFns<ClusterSession> = {
     }
     if (message.certificateNotAfter !== undefined) {
       Timestamp.encode(toTimestamp(message.certificateNotAfter), writer.uint32(98).fork()).join();
+    }
+    if (message.replica !== "") {
+      writer.uint32(106).string(message.replica);
+    }
+    for (const v of message.capabilities) {
+      writer.uint32(114).string(v!);
+    }
+    if (message.certificateSerial !== "") {
+      writer.uint32(122).string(message.certificateSerial);
+    }
+    for (const v of message.types) {
+      TypeSync.encode(v!, writer.uint32(130).fork()).join();
+    }
+    if (message.endedAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.endedAt), writer.uint32(138).fork()).join();
+    }
+    if (message.endReason !== "") {
+      writer.uint32(146).string(message.endReason);
     }
     return writer;
   },
@@ -1037,6 +1224,54 @@ export const ClusterSession: MessageFns<ClusterSession> = {
             message.certificateNotAfter = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.replica = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.capabilities.push(reader.string());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.certificateSerial = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.types.push(TypeSync.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.endedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.endReason = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1091,6 +1326,28 @@ export const ClusterSession: MessageFns<ClusterSession> = {
         : isSet(object.certificate_not_after)
         ? fromJsonTimestamp(object.certificate_not_after)
         : undefined,
+      replica: isSet(object.replica) ? globalThis.String(object.replica) : "",
+      capabilities: globalThis.Array.isArray(object?.capabilities)
+        ? object.capabilities.map((e: any) => globalThis.String(e))
+        : [],
+      certificateSerial: isSet(object.certificateSerial)
+        ? globalThis.String(object.certificateSerial)
+        : isSet(object.certificate_serial)
+        ? globalThis.String(object.certificate_serial)
+        : "",
+      types: globalThis.Array.isArray(object?.types)
+        ? object.types.map((e: any) => TypeSync.fromJSON(e))
+        : [],
+      endedAt: isSet(object.endedAt)
+        ? fromJsonTimestamp(object.endedAt)
+        : isSet(object.ended_at)
+        ? fromJsonTimestamp(object.ended_at)
+        : undefined,
+      endReason: isSet(object.endReason)
+        ? globalThis.String(object.endReason)
+        : isSet(object.end_reason)
+        ? globalThis.String(object.end_reason)
+        : "",
     };
   },
 
@@ -1132,6 +1389,24 @@ export const ClusterSession: MessageFns<ClusterSession> = {
     if (message.certificateNotAfter !== undefined) {
       obj.certificateNotAfter = message.certificateNotAfter.toISOString();
     }
+    if (message.replica !== "") {
+      obj.replica = message.replica;
+    }
+    if (message.capabilities?.length) {
+      obj.capabilities = message.capabilities;
+    }
+    if (message.certificateSerial !== "") {
+      obj.certificateSerial = message.certificateSerial;
+    }
+    if (message.types?.length) {
+      obj.types = message.types.map((e) => TypeSync.toJSON(e));
+    }
+    if (message.endedAt !== undefined) {
+      obj.endedAt = message.endedAt.toISOString();
+    }
+    if (message.endReason !== "") {
+      obj.endReason = message.endReason;
+    }
     return obj;
   },
 
@@ -1154,6 +1429,418 @@ export const ClusterSession: MessageFns<ClusterSession> = {
       : 0n;
     message.outOfSync = object.outOfSync?.map((e) => e) || [];
     message.certificateNotAfter = object.certificateNotAfter ?? undefined;
+    message.replica = object.replica ?? "";
+    message.capabilities = object.capabilities?.map((e) => e) || [];
+    message.certificateSerial = object.certificateSerial ?? "";
+    message.types = object.types?.map((e) => TypeSync.fromPartial(e)) || [];
+    message.endedAt = object.endedAt ?? undefined;
+    message.endReason = object.endReason ?? "";
+    return message;
+  },
+};
+
+function createBaseTypeSync(): TypeSync {
+  return {
+    type: "",
+    wantedDigest: Buffer.alloc(0),
+    acknowledgedDigest: Buffer.alloc(0),
+    inFlightSince: undefined,
+    parked: 0,
+    pushesSent: 0n,
+    pushesAnswered: 0n,
+    resourcesAcknowledged: 0n,
+    resourcesRejected: 0n,
+    lastPushAt: undefined,
+    lastPushBytes: 0,
+    lastPushMilliseconds: 0,
+    lastRefusal: "",
+    lastRefusalAt: undefined,
+    wholeSets: 0n,
+    lastWholeSetReason: "",
+  };
+}
+
+export const TypeSync: MessageFns<TypeSync> = {
+  encode(message: TypeSync, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.type !== "") {
+      writer.uint32(10).string(message.type);
+    }
+    if (message.wantedDigest.length !== 0) {
+      writer.uint32(18).bytes(message.wantedDigest);
+    }
+    if (message.acknowledgedDigest.length !== 0) {
+      writer.uint32(26).bytes(message.acknowledgedDigest);
+    }
+    if (message.inFlightSince !== undefined) {
+      Timestamp.encode(toTimestamp(message.inFlightSince), writer.uint32(34).fork()).join();
+    }
+    if (message.parked !== 0) {
+      writer.uint32(40).uint32(message.parked);
+    }
+    if (message.pushesSent !== 0n) {
+      if (BigInt.asUintN(64, message.pushesSent) !== message.pushesSent) {
+        throw new globalThis.Error("value provided for field message.pushesSent of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.pushesSent);
+    }
+    if (message.pushesAnswered !== 0n) {
+      if (BigInt.asUintN(64, message.pushesAnswered) !== message.pushesAnswered) {
+        throw new globalThis.Error("value provided for field message.pushesAnswered of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.pushesAnswered);
+    }
+    if (message.resourcesAcknowledged !== 0n) {
+      if (BigInt.asUintN(64, message.resourcesAcknowledged) !== message.resourcesAcknowledged) {
+        throw new globalThis.Error("value provided for field message.resourcesAcknowledged of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.resourcesAcknowledged);
+    }
+    if (message.resourcesRejected !== 0n) {
+      if (BigInt.asUintN(64, message.resourcesRejected) !== message.resourcesRejected) {
+        throw new globalThis.Error("value provided for field message.resourcesRejected of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.resourcesRejected);
+    }
+    if (message.lastPushAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.lastPushAt), writer.uint32(82).fork()).join();
+    }
+    if (message.lastPushBytes !== 0) {
+      writer.uint32(88).uint32(message.lastPushBytes);
+    }
+    if (message.lastPushMilliseconds !== 0) {
+      writer.uint32(96).uint32(message.lastPushMilliseconds);
+    }
+    if (message.lastRefusal !== "") {
+      writer.uint32(106).string(message.lastRefusal);
+    }
+    if (message.lastRefusalAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.lastRefusalAt), writer.uint32(114).fork()).join();
+    }
+    if (message.wholeSets !== 0n) {
+      if (BigInt.asUintN(64, message.wholeSets) !== message.wholeSets) {
+        throw new globalThis.Error("value provided for field message.wholeSets of type uint64 too large");
+      }
+      writer.uint32(120).uint64(message.wholeSets);
+    }
+    if (message.lastWholeSetReason !== "") {
+      writer.uint32(130).string(message.lastWholeSetReason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TypeSync {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTypeSync();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.wantedDigest = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.acknowledgedDigest = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.inFlightSince = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.parked = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.pushesSent = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.pushesAnswered = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.resourcesAcknowledged = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.resourcesRejected = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.lastPushAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.lastPushBytes = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.lastPushMilliseconds = reader.uint32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.lastRefusal = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.lastRefusalAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.wholeSets = reader.uint64() as bigint;
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.lastWholeSetReason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TypeSync {
+    return {
+      type: isSet(object.type) ? globalThis.String(object.type) : "",
+      wantedDigest: isSet(object.wantedDigest)
+        ? Buffer.from(bytesFromBase64(object.wantedDigest))
+        : isSet(object.wanted_digest)
+        ? Buffer.from(bytesFromBase64(object.wanted_digest))
+        : Buffer.alloc(0),
+      acknowledgedDigest: isSet(object.acknowledgedDigest)
+        ? Buffer.from(bytesFromBase64(object.acknowledgedDigest))
+        : isSet(object.acknowledged_digest)
+        ? Buffer.from(bytesFromBase64(object.acknowledged_digest))
+        : Buffer.alloc(0),
+      inFlightSince: isSet(object.inFlightSince)
+        ? fromJsonTimestamp(object.inFlightSince)
+        : isSet(object.in_flight_since)
+        ? fromJsonTimestamp(object.in_flight_since)
+        : undefined,
+      parked: isSet(object.parked) ? globalThis.Number(object.parked) : 0,
+      pushesSent: isSet(object.pushesSent)
+        ? BigInt(object.pushesSent)
+        : isSet(object.pushes_sent)
+        ? BigInt(object.pushes_sent)
+        : 0n,
+      pushesAnswered: isSet(object.pushesAnswered)
+        ? BigInt(object.pushesAnswered)
+        : isSet(object.pushes_answered)
+        ? BigInt(object.pushes_answered)
+        : 0n,
+      resourcesAcknowledged: isSet(object.resourcesAcknowledged)
+        ? BigInt(object.resourcesAcknowledged)
+        : isSet(object.resources_acknowledged)
+        ? BigInt(object.resources_acknowledged)
+        : 0n,
+      resourcesRejected: isSet(object.resourcesRejected)
+        ? BigInt(object.resourcesRejected)
+        : isSet(object.resources_rejected)
+        ? BigInt(object.resources_rejected)
+        : 0n,
+      lastPushAt: isSet(object.lastPushAt)
+        ? fromJsonTimestamp(object.lastPushAt)
+        : isSet(object.last_push_at)
+        ? fromJsonTimestamp(object.last_push_at)
+        : undefined,
+      lastPushBytes: isSet(object.lastPushBytes)
+        ? globalThis.Number(object.lastPushBytes)
+        : isSet(object.last_push_bytes)
+        ? globalThis.Number(object.last_push_bytes)
+        : 0,
+      lastPushMilliseconds: isSet(object.lastPushMilliseconds)
+        ? globalThis.Number(object.lastPushMilliseconds)
+        : isSet(object.last_push_milliseconds)
+        ? globalThis.Number(object.last_push_milliseconds)
+        : 0,
+      lastRefusal: isSet(object.lastRefusal)
+        ? globalThis.String(object.lastRefusal)
+        : isSet(object.last_refusal)
+        ? globalThis.String(object.last_refusal)
+        : "",
+      lastRefusalAt: isSet(object.lastRefusalAt)
+        ? fromJsonTimestamp(object.lastRefusalAt)
+        : isSet(object.last_refusal_at)
+        ? fromJsonTimestamp(object.last_refusal_at)
+        : undefined,
+      wholeSets: isSet(object.wholeSets)
+        ? BigInt(object.wholeSets)
+        : isSet(object.whole_sets)
+        ? BigInt(object.whole_sets)
+        : 0n,
+      lastWholeSetReason: isSet(object.lastWholeSetReason)
+        ? globalThis.String(object.lastWholeSetReason)
+        : isSet(object.last_whole_set_reason)
+        ? globalThis.String(object.last_whole_set_reason)
+        : "",
+    };
+  },
+
+  toJSON(message: TypeSync): unknown {
+    const obj: any = {};
+    if (message.type !== "") {
+      obj.type = message.type;
+    }
+    if (message.wantedDigest.length !== 0) {
+      obj.wantedDigest = base64FromBytes(message.wantedDigest);
+    }
+    if (message.acknowledgedDigest.length !== 0) {
+      obj.acknowledgedDigest = base64FromBytes(message.acknowledgedDigest);
+    }
+    if (message.inFlightSince !== undefined) {
+      obj.inFlightSince = message.inFlightSince.toISOString();
+    }
+    if (message.parked !== 0) {
+      obj.parked = Math.round(message.parked);
+    }
+    if (message.pushesSent !== 0n) {
+      obj.pushesSent = message.pushesSent.toString();
+    }
+    if (message.pushesAnswered !== 0n) {
+      obj.pushesAnswered = message.pushesAnswered.toString();
+    }
+    if (message.resourcesAcknowledged !== 0n) {
+      obj.resourcesAcknowledged = message.resourcesAcknowledged.toString();
+    }
+    if (message.resourcesRejected !== 0n) {
+      obj.resourcesRejected = message.resourcesRejected.toString();
+    }
+    if (message.lastPushAt !== undefined) {
+      obj.lastPushAt = message.lastPushAt.toISOString();
+    }
+    if (message.lastPushBytes !== 0) {
+      obj.lastPushBytes = Math.round(message.lastPushBytes);
+    }
+    if (message.lastPushMilliseconds !== 0) {
+      obj.lastPushMilliseconds = Math.round(message.lastPushMilliseconds);
+    }
+    if (message.lastRefusal !== "") {
+      obj.lastRefusal = message.lastRefusal;
+    }
+    if (message.lastRefusalAt !== undefined) {
+      obj.lastRefusalAt = message.lastRefusalAt.toISOString();
+    }
+    if (message.wholeSets !== 0n) {
+      obj.wholeSets = message.wholeSets.toString();
+    }
+    if (message.lastWholeSetReason !== "") {
+      obj.lastWholeSetReason = message.lastWholeSetReason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TypeSync>, I>>(base?: I): TypeSync {
+    return TypeSync.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TypeSync>, I>>(object: I): TypeSync {
+    const message = createBaseTypeSync();
+    message.type = object.type ?? "";
+    message.wantedDigest = object.wantedDigest ?? Buffer.alloc(0);
+    message.acknowledgedDigest = object.acknowledgedDigest ?? Buffer.alloc(0);
+    message.inFlightSince = object.inFlightSince ?? undefined;
+    message.parked = object.parked ?? 0;
+    message.pushesSent = (object.pushesSent !== undefined && object.pushesSent !== null)
+      ? BigInt(object.pushesSent)
+      : 0n;
+    message.pushesAnswered = (object.pushesAnswered !== undefined && object.pushesAnswered !== null)
+      ? BigInt(object.pushesAnswered)
+      : 0n;
+    message.resourcesAcknowledged =
+      (object.resourcesAcknowledged !== undefined && object.resourcesAcknowledged !== null)
+        ? BigInt(object.resourcesAcknowledged)
+        : 0n;
+    message.resourcesRejected = (object.resourcesRejected !== undefined && object.resourcesRejected !== null)
+      ? BigInt(object.resourcesRejected)
+      : 0n;
+    message.lastPushAt = object.lastPushAt ?? undefined;
+    message.lastPushBytes = object.lastPushBytes ?? 0;
+    message.lastPushMilliseconds = object.lastPushMilliseconds ?? 0;
+    message.lastRefusal = object.lastRefusal ?? "";
+    message.lastRefusalAt = object.lastRefusalAt ?? undefined;
+    message.wholeSets = (object.wholeSets !== undefined && object.wholeSets !== null) ? BigInt(object.wholeSets) : 0n;
+    message.lastWholeSetReason = object.lastWholeSetReason ?? "";
     return message;
   },
 };
@@ -1226,7 +1913,7 @@ export const GetIntentRequest: MessageFns<GetIntentRequest> = {
 };
 
 function createBaseGetIntentResponse(): GetIntentResponse {
-  return { resources: [], wantedDigest: Buffer.alloc(0), acknowledgedDigest: Buffer.alloc(0) };
+  return { resources: [], wantedDigest: Buffer.alloc(0), acknowledgedDigest: Buffer.alloc(0), surplus: [], meshes: [] };
 }
 
 export const GetIntentResponse: MessageFns<GetIntentResponse> = {
@@ -1239,6 +1926,12 @@ export const GetIntentResponse: MessageFns<GetIntentResponse> = {
     }
     if (message.acknowledgedDigest.length !== 0) {
       writer.uint32(26).bytes(message.acknowledgedDigest);
+    }
+    for (const v of message.surplus) {
+      HeldResource.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.meshes) {
+      KnownMesh.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1280,6 +1973,22 @@ export const GetIntentResponse: MessageFns<GetIntentResponse> = {
             message.acknowledgedDigest = Buffer.from(reader.bytes());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.surplus.push(HeldResource.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.meshes.push(KnownMesh.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1307,6 +2016,10 @@ export const GetIntentResponse: MessageFns<GetIntentResponse> = {
         : isSet(object.acknowledged_digest)
         ? Buffer.from(bytesFromBase64(object.acknowledged_digest))
         : Buffer.alloc(0),
+      surplus: globalThis.Array.isArray(object?.surplus)
+        ? object.surplus.map((e: any) => HeldResource.fromJSON(e))
+        : [],
+      meshes: globalThis.Array.isArray(object?.meshes) ? object.meshes.map((e: any) => KnownMesh.fromJSON(e)) : [],
     };
   },
 
@@ -1321,6 +2034,12 @@ export const GetIntentResponse: MessageFns<GetIntentResponse> = {
     if (message.acknowledgedDigest.length !== 0) {
       obj.acknowledgedDigest = base64FromBytes(message.acknowledgedDigest);
     }
+    if (message.surplus?.length) {
+      obj.surplus = message.surplus.map((e) => HeldResource.toJSON(e));
+    }
+    if (message.meshes?.length) {
+      obj.meshes = message.meshes.map((e) => KnownMesh.toJSON(e));
+    }
     return obj;
   },
 
@@ -1332,12 +2051,260 @@ export const GetIntentResponse: MessageFns<GetIntentResponse> = {
     message.resources = object.resources?.map((e) => IntentResource.fromPartial(e)) || [];
     message.wantedDigest = object.wantedDigest ?? Buffer.alloc(0);
     message.acknowledgedDigest = object.acknowledgedDigest ?? Buffer.alloc(0);
+    message.surplus = object.surplus?.map((e) => HeldResource.fromPartial(e)) || [];
+    message.meshes = object.meshes?.map((e) => KnownMesh.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseKnownMesh(): KnownMesh {
+  return { mesh: undefined, virtualMesh: undefined, generation: 0n, lack: "" };
+}
+
+export const KnownMesh: MessageFns<KnownMesh> = {
+  encode(message: KnownMesh, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.mesh !== undefined) {
+      ResourceName.encode(message.mesh, writer.uint32(10).fork()).join();
+    }
+    if (message.virtualMesh !== undefined) {
+      ResourceName.encode(message.virtualMesh, writer.uint32(18).fork()).join();
+    }
+    if (message.generation !== 0n) {
+      if (BigInt.asIntN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type int64 too large");
+      }
+      writer.uint32(24).int64(message.generation);
+    }
+    if (message.lack !== "") {
+      writer.uint32(34).string(message.lack);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KnownMesh {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKnownMesh();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.mesh = ResourceName.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.virtualMesh = ResourceName.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.generation = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.lack = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KnownMesh {
+    return {
+      mesh: isSet(object.mesh) ? ResourceName.fromJSON(object.mesh) : undefined,
+      virtualMesh: isSet(object.virtualMesh)
+        ? ResourceName.fromJSON(object.virtualMesh)
+        : isSet(object.virtual_mesh)
+        ? ResourceName.fromJSON(object.virtual_mesh)
+        : undefined,
+      generation: isSet(object.generation) ? BigInt(object.generation) : 0n,
+      lack: isSet(object.lack) ? globalThis.String(object.lack) : "",
+    };
+  },
+
+  toJSON(message: KnownMesh): unknown {
+    const obj: any = {};
+    if (message.mesh !== undefined) {
+      obj.mesh = ResourceName.toJSON(message.mesh);
+    }
+    if (message.virtualMesh !== undefined) {
+      obj.virtualMesh = ResourceName.toJSON(message.virtualMesh);
+    }
+    if (message.generation !== 0n) {
+      obj.generation = message.generation.toString();
+    }
+    if (message.lack !== "") {
+      obj.lack = message.lack;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<KnownMesh>, I>>(base?: I): KnownMesh {
+    return KnownMesh.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<KnownMesh>, I>>(object: I): KnownMesh {
+    const message = createBaseKnownMesh();
+    message.mesh = (object.mesh !== undefined && object.mesh !== null)
+      ? ResourceName.fromPartial(object.mesh)
+      : undefined;
+    message.virtualMesh = (object.virtualMesh !== undefined && object.virtualMesh !== null)
+      ? ResourceName.fromPartial(object.virtualMesh)
+      : undefined;
+    message.generation = (object.generation !== undefined && object.generation !== null)
+      ? BigInt(object.generation)
+      : 0n;
+    message.lack = object.lack ?? "";
+    return message;
+  },
+};
+
+function createBaseHeldResource(): HeldResource {
+  return { name: undefined, version: Buffer.alloc(0), certificate: undefined };
+}
+
+export const HeldResource: MessageFns<HeldResource> = {
+  encode(message: HeldResource, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== undefined) {
+      ResourceName.encode(message.name, writer.uint32(10).fork()).join();
+    }
+    if (message.version.length !== 0) {
+      writer.uint32(18).bytes(message.version);
+    }
+    if (message.certificate !== undefined) {
+      IssuedCertificate.encode(message.certificate, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeldResource {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeldResource();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = ResourceName.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.certificate = IssuedCertificate.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeldResource {
+    return {
+      name: isSet(object.name) ? ResourceName.fromJSON(object.name) : undefined,
+      version: isSet(object.version) ? Buffer.from(bytesFromBase64(object.version)) : Buffer.alloc(0),
+      certificate: isSet(object.certificate) ? IssuedCertificate.fromJSON(object.certificate) : undefined,
+    };
+  },
+
+  toJSON(message: HeldResource): unknown {
+    const obj: any = {};
+    if (message.name !== undefined) {
+      obj.name = ResourceName.toJSON(message.name);
+    }
+    if (message.version.length !== 0) {
+      obj.version = base64FromBytes(message.version);
+    }
+    if (message.certificate !== undefined) {
+      obj.certificate = IssuedCertificate.toJSON(message.certificate);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HeldResource>, I>>(base?: I): HeldResource {
+    return HeldResource.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HeldResource>, I>>(object: I): HeldResource {
+    const message = createBaseHeldResource();
+    message.name = (object.name !== undefined && object.name !== null)
+      ? ResourceName.fromPartial(object.name)
+      : undefined;
+    message.version = object.version ?? Buffer.alloc(0);
+    message.certificate = (object.certificate !== undefined && object.certificate !== null)
+      ? IssuedCertificate.fromPartial(object.certificate)
+      : undefined;
     return message;
   },
 };
 
 function createBaseIntentResource(): IntentResource {
-  return { certificate: undefined, version: Buffer.alloc(0), acknowledged: false, rejected: "" };
+  return {
+    certificate: undefined,
+    version: Buffer.alloc(0),
+    acknowledged: false,
+    rejected: "",
+    held: undefined,
+    rejectedCode: "",
+    retryAt: undefined,
+    refusals: 0,
+    sentAt: undefined,
+    answeredAt: undefined,
+  };
 }
 
 export const IntentResource: MessageFns<IntentResource> = {
@@ -1353,6 +2320,24 @@ export const IntentResource: MessageFns<IntentResource> = {
     }
     if (message.rejected !== "") {
       writer.uint32(34).string(message.rejected);
+    }
+    if (message.held !== undefined) {
+      HeldResource.encode(message.held, writer.uint32(42).fork()).join();
+    }
+    if (message.rejectedCode !== "") {
+      writer.uint32(50).string(message.rejectedCode);
+    }
+    if (message.retryAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.retryAt), writer.uint32(58).fork()).join();
+    }
+    if (message.refusals !== 0) {
+      writer.uint32(64).uint32(message.refusals);
+    }
+    if (message.sentAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.sentAt), writer.uint32(74).fork()).join();
+    }
+    if (message.answeredAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.answeredAt), writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -1402,6 +2387,54 @@ export const IntentResource: MessageFns<IntentResource> = {
             message.rejected = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.held = HeldResource.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.rejectedCode = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.retryAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.refusals = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.sentAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.answeredAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1420,6 +2453,28 @@ export const IntentResource: MessageFns<IntentResource> = {
       version: isSet(object.version) ? Buffer.from(bytesFromBase64(object.version)) : Buffer.alloc(0),
       acknowledged: isSet(object.acknowledged) ? globalThis.Boolean(object.acknowledged) : false,
       rejected: isSet(object.rejected) ? globalThis.String(object.rejected) : "",
+      held: isSet(object.held) ? HeldResource.fromJSON(object.held) : undefined,
+      rejectedCode: isSet(object.rejectedCode)
+        ? globalThis.String(object.rejectedCode)
+        : isSet(object.rejected_code)
+        ? globalThis.String(object.rejected_code)
+        : "",
+      retryAt: isSet(object.retryAt)
+        ? fromJsonTimestamp(object.retryAt)
+        : isSet(object.retry_at)
+        ? fromJsonTimestamp(object.retry_at)
+        : undefined,
+      refusals: isSet(object.refusals) ? globalThis.Number(object.refusals) : 0,
+      sentAt: isSet(object.sentAt)
+        ? fromJsonTimestamp(object.sentAt)
+        : isSet(object.sent_at)
+        ? fromJsonTimestamp(object.sent_at)
+        : undefined,
+      answeredAt: isSet(object.answeredAt)
+        ? fromJsonTimestamp(object.answeredAt)
+        : isSet(object.answered_at)
+        ? fromJsonTimestamp(object.answered_at)
+        : undefined,
     };
   },
 
@@ -1437,6 +2492,24 @@ export const IntentResource: MessageFns<IntentResource> = {
     if (message.rejected !== "") {
       obj.rejected = message.rejected;
     }
+    if (message.held !== undefined) {
+      obj.held = HeldResource.toJSON(message.held);
+    }
+    if (message.rejectedCode !== "") {
+      obj.rejectedCode = message.rejectedCode;
+    }
+    if (message.retryAt !== undefined) {
+      obj.retryAt = message.retryAt.toISOString();
+    }
+    if (message.refusals !== 0) {
+      obj.refusals = Math.round(message.refusals);
+    }
+    if (message.sentAt !== undefined) {
+      obj.sentAt = message.sentAt.toISOString();
+    }
+    if (message.answeredAt !== undefined) {
+      obj.answeredAt = message.answeredAt.toISOString();
+    }
     return obj;
   },
 
@@ -1451,6 +2524,14 @@ export const IntentResource: MessageFns<IntentResource> = {
     message.version = object.version ?? Buffer.alloc(0);
     message.acknowledged = object.acknowledged ?? false;
     message.rejected = object.rejected ?? "";
+    message.held = (object.held !== undefined && object.held !== null)
+      ? HeldResource.fromPartial(object.held)
+      : undefined;
+    message.rejectedCode = object.rejectedCode ?? "";
+    message.retryAt = object.retryAt ?? undefined;
+    message.refusals = object.refusals ?? 0;
+    message.sentAt = object.sentAt ?? undefined;
+    message.answeredAt = object.answeredAt ?? undefined;
     return message;
   },
 };
