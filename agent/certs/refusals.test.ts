@@ -21,6 +21,18 @@ test("refusals - the same one is logged once in a while, another one at once", (
   assert.equal(lines.length, 4);
 });
 
+test("refusals - callers whose token tells nothing are told apart by their addresses", () => {
+  const peers: unknown[] = [];
+  const refusals = new Refusals(new ManualClock(), {
+    ...silentLog,
+    warn: (_, fields) => void peers.push(fields?.["peer"]),
+  });
+  for (const peer of ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1", "[fd00::1]:1", "[fd00::1]:2", "[fd00::2]:1"]) {
+    refusals.tell({ peer }, new MeshError("unauthenticated", "token refused"));
+  }
+  assert.deepEqual(peers, ["10.0.0.1:1", "10.0.0.2:1", "[fd00::1]:1", "[fd00::2]:1"]);
+});
+
 test("refusals - who makes up ever new ones fills no memory, and is still told", () => {
   let told = 0;
   const refusals = new Refusals(new ManualClock(), { ...silentLog, warn: () => (told += 1) });

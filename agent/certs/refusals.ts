@@ -35,8 +35,9 @@ export class Refusals {
   /** Logs the refusal, if it is a new one. */
   tell(caller: RefusedCaller, thrown: unknown): void {
     const err = MeshError.from(thrown);
-    // The port of the peer is another one each time.
-    const key = [caller.pod, caller.uid, err.code, err.message].join("\0");
+    // A pod that is not known stands for itself by its address; the port of that is another one each time.
+    const who = caller.pod ?? caller.peer.replace(/:\d+$/, "");
+    const key = [who, caller.uid, err.code, err.message].join("\0");
     const nowMs = this.#clock.now();
     if (nowMs - (this.#toldAtMs.get(key) ?? -Infinity) < REPEAT_MS) return;
     this.#toldAtMs.delete(key);

@@ -55,7 +55,7 @@ export async function applyIstiodChart(cluster: Cluster): Promise<void> {
 }
 
 /** A file of `deploy/istio` for the images built here, whose istiod-agent logs at level debug. */
-async function shipped(file: string): Promise<string> {
+export async function shipped(file: string): Promise<string> {
   const text = await readFile(join(import.meta.dirname, "../../deploy/istio", file), "utf8");
   return text
     .replaceAll("$MGMT_PLANE_VERSION", VERSION)
@@ -66,6 +66,11 @@ async function shipped(file: string): Promise<string> {
 export const isHeldBack = ({ status }: Pod): boolean =>
   (status.initContainerStatuses ?? []).some(({ name, state }) => name === "istiod-agent-init" && "running" in state) &&
   !(status.containerStatuses ?? []).some(({ state }) => "running" in state);
+
+/** Lets istiod have so many replicas; waits for nothing. */
+export async function scaleIstiod(cluster: Cluster, replicas: number): Promise<void> {
+  await cluster.kubectl(["scale", "deployment", "istiod", "--namespace", "istio-system", `--replicas=${replicas}`]);
+}
 
 /** Waits until istiod has rolled out, and returns its pods: so many, each of so many containers that are ready. */
 export async function untilIstiodReady(cluster: Cluster, count = 1, containers = 2): Promise<Pod[]> {

@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { runCommand } from "../harness/command.ts";
 import { temporaryFolder } from "../harness/folder.ts";
-import { createCertificate } from "../harness/istiod.ts";
+import { createCertificate, type CertificateRequest } from "../harness/istiod.ts";
 import { opensslRequest, opensslVerify, opensslX509 } from "../harness/openssl.ts";
 import { ensureTools } from "../tools/build.ts";
 import type { Cluster } from "./cluster.ts";
@@ -113,16 +113,27 @@ export const fingerprintOf = (certificate: string): Promise<string> =>
 export async function chainFrom(cluster: Cluster, istiod: Pod, root: string): Promise<readonly string[]> {
   await using folder = await temporaryFolder();
   await writeFile(folder.file("root.pem"), root);
-  const account = ["--namespace", "bookinfo", "--audience", "istio-ca"];
-  const token = (await cluster.kubectl(["create", "token", "bookinfo-reviews", ...account])).trim();
   const { csr } = await opensslRequest("reviews");
-  // The network alone: the file is on the host.
+  const token = await workloadToken(cluster);
+  return await askIstiod(cluster, istiod, { csrPem: csr, token, rootFile: folder.file("root.pem") });
+}
+
+/** A token with which `reviews` is known to istiod. */
+export async function workloadToken(cluster: Cluster): Promise<string> {
+  const account = ["--namespace", "bookinfo", "--audience", "istio-ca"];
+  return (await cluster.kubectl(["create", "token", "bookinfo-reviews", ...account])).trim();
+}
+
+/** What a workload tells istiod, and the file of the root that it verifies istiod by. */
+export type WorkloadRequest = Pick<CertificateRequest, "csrPem" | "token" | "identity"> & { readonly rootFile: string };
+
+/** Asks an istiod pod for a certificate as a workload of its cluster does; the chain with the root, leaf first. */
+export function askIstiod(cluster: Cluster, istiod: Pod, request: WorkloadRequest): Promise<readonly string[]> {
+  // The network alone: the files are on the host.
   const network = ["--target", String(cluster.node.pid), "--net"];
-  return await createCertificate({
-    istiod: { secureGrpcAddress: `${istiod.status.podIP ?? ""}:15012`, cacertsDirectory: folder.path },
-    csrPem: csr,
-    token,
-    rootFile: folder.file("root.pem"),
+  return createCertificate({
+    ...request,
+    istiod: { secureGrpcAddress: `${istiod.status.podIP ?? ""}:15012` },
     run: (command, args, options) => runCommand("nsenter", [...network, "--", command, ...args], options),
   });
 }

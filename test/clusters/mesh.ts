@@ -11,7 +11,7 @@ import type { Fleet } from "./fleet.ts";
 import { forgetVault, setUpVault } from "./guide-vault.ts";
 import { BOOKINFO } from "./images/foreign.ts";
 import { applyCrds, installServer, NAMESPACE, register, removeOurs } from "./install.ts";
-import { plainIstiod, untilIstiodReady } from "./istiod.ts";
+import { patchIstiod, plainIstiod, untilIstiodReady } from "./istiod.ts";
 
 const EXAMPLE = join(import.meta.dirname, "../../examples/virtual-mesh.yaml");
 
@@ -22,13 +22,21 @@ export function pairOf({ clusters }: Fleet): readonly [Cluster, Cluster] {
   return [one, two];
 }
 
+/** The fleet of a suite that one cluster is enough for: the server lives in it, and its mesh is the only one. */
+export const onlyFirst = (fleet: Fleet): Fleet => ({ ...fleet, clusters: fleet.clusters.slice(0, 1) });
+
+function serverOf({ clusters: [first] }: Fleet): Cluster {
+  if (!first) throw new Error("needs a cluster");
+  return first;
+}
+
 /** Name of the Mesh and of the IssuedCertificate of a cluster. */
 export const meshOf = ({ name }: Cluster): string => `istiod-istio-system-${name}`;
 
 /** A new root, and a Vault with it in each cluster, set up as the guide does; both keep record of what they give. */
 export async function giveVaultsOneRoot(fleet: Fleet): Promise<KeyAndCertificate> {
   const root = await opensslRoot("my-org");
-  for (const cluster of pairOf(fleet)) {
+  for (const cluster of fleet.clusters) {
     await forgetVault(cluster);
     await startAudit(cluster);
     await setUpVault(cluster, root);
@@ -36,23 +44,38 @@ export async function giveVaultsOneRoot(fleet: Fleet): Promise<KeyAndCertificate
   return root;
 }
 
-/** The server, and in both clusters our definitions. */
-export async function installServerAlone(fleet: Fleet): Promise<void> {
-  const [server, two] = pairOf(fleet);
-  await Promise.all([applyCrds(server), applyCrds(two)]);
-  await installServer(server);
+/** Values of our charts beside those that a test cannot do without. */
+export interface ChartValues {
+  readonly server?: object;
+  readonly agent?: object;
+}
+
+/** The server, and our definitions in all clusters. */
+export async function installServerAlone(fleet: Fleet, values: object = {}): Promise<void> {
+  await Promise.all(fleet.clusters.map(applyCrds));
+  await installServer(serverOf(fleet), values);
 }
 
 /** Server and agents, connected. Nothing beside istiod yet, and no VirtualMesh. */
-export async function installOurs(fleet: Fleet): Promise<void> {
-  const [server, two] = pairOf(fleet);
-  await installServerAlone(fleet);
-  for (const cluster of [server, two]) await register({ kubeconfig: fleet.kubeconfig, server, cluster });
+export async function installOurs(fleet: Fleet, values: ChartValues = {}): Promise<void> {
+  const server = serverOf(fleet);
+  const { kubeconfig } = fleet;
+  await installServerAlone(fleet, values.server);
+  for (const cluster of fleet.clusters) await register({ kubeconfig, server, cluster }, values.agent);
+}
+
+/** All of it: every istiod of the fleet signs below the root that is returned, and the VirtualMesh says so. */
+export async function bringUpMesh(fleet: Fleet, values: ChartValues = {}): Promise<KeyAndCertificate> {
+  const [root] = await Promise.all([giveVaultsOneRoot(fleet), installOurs(fleet, values)]);
+  await Promise.all([applyVirtualMesh(fleet), ...fleet.clusters.map((cluster) => patchIstiod(cluster))]);
+  for (const cluster of fleet.clusters) await untilIstiodReady(cluster);
+  await untilMeshReady([serverOf(fleet)]);
+  return root;
 }
 
 /** What of the guide's VirtualMesh a test would have otherwise. */
 export interface MeshChanges {
-  /** Both clusters' meshes when absent. */
+  /** The meshes of all clusters when absent. */
   readonly meshes?: readonly Cluster[];
   readonly ttlDays?: number;
   readonly autoRestartPods?: boolean;
@@ -62,7 +85,7 @@ export interface MeshChanges {
 
 /** Applies the guide's VirtualMesh, changed. Keys of 2048 bits, since Vault makes them in a fraction of the time. */
 export async function applyVirtualMesh(fleet: Fleet, changes: MeshChanges = {}): Promise<void> {
-  const [server] = pairOf(fleet);
+  const server = serverOf(fleet);
   const { meshes = fleet.clusters, ttlDays = 30, autoRestartPods = false, vault = {} } = changes;
   const mesh = parse(await readFile(EXAMPLE, "utf8")) as VirtualMesh;
   const { mtlsConfig } = mesh.spec;
@@ -84,7 +107,7 @@ interface VirtualMesh {
 }
 
 /** Waits until the VirtualMesh says that every istiod of it is proved to sign. */
-export async function untilMeshReady([server]: readonly [Cluster, Cluster]): Promise<void> {
+export async function untilMeshReady([server]: readonly [Cluster, ...Cluster[]]): Promise<void> {
   const args = ["wait", "--for=condition=Ready", "virtualmesh/virtual-mesh", "--namespace", NAMESPACE];
   await server.kubectl([...args, "--timeout=180s"], { timeoutMs: 185_000 });
 }
@@ -107,9 +130,9 @@ export async function restartWorkloads(cluster: Cluster): Promise<void> {
 
 /** Leaves clusters of stage `bookinfo`: nothing of ours, istiods with roots of their own. */
 export async function removeMesh(fleet: Fleet): Promise<void> {
-  const [one, two] = pairOf(fleet);
-  await closeCrossing(one, two);
-  for (const cluster of [one, two]) {
+  const [one, two] = fleet.clusters;
+  if (one && two) await closeCrossing(one, two);
+  for (const cluster of fleet.clusters) {
     await removeOurs(cluster);
     await plainIstiod(cluster);
     await untilIstiodReady(cluster, 1, 1);

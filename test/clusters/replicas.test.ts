@@ -4,7 +4,7 @@ import type { KeyAndCertificate } from "../harness/openssl.ts";
 import { eventually } from "../harness/wait.ts";
 import type { Cluster } from "./cluster.ts";
 import { helm, installServer, NAMESPACE, untilThere } from "./install.ts";
-import { installIstioWithAgent, untilIstiodReady } from "./istiod.ts";
+import { installIstioWithAgent, scaleIstiod, untilIstiodReady } from "./istiod.ts";
 import { chainFrom, istiodPods, serialOf, verify, type Pod } from "./judge.ts";
 import {
   applyVirtualMesh,
@@ -73,22 +73,19 @@ async function assertRestarts(cluster: Cluster): Promise<void> {
   assert.notEqual(await signingSerial(cluster, after), serial, "a new pod has a new intermediate");
 }
 
-const scale = (cluster: Cluster, replicas: number): Promise<string> =>
-  cluster.kubectl(["scale", "deployment", "istiod", "--namespace", "istio-system", `--replicas=${replicas}`]);
-
 test(
   "replicas - each istiod has an intermediate of its own, both are told, one removed is forgotten",
   options,
   async () => {
     const [one] = both();
-    await scale(one, 2);
+    await scaleIstiod(one, 2);
     const pods = await untilIstiodReady(one, 2);
     const serials = await Promise.all(
       pods.map(async (pod): Promise<[string, string]> => [pod.metadata.uid, await signingSerial(one, pod)]),
     );
     assert.equal(new Set(serials.map(([, serial]) => serial)).size, 2);
     await untilTold(one, Object.fromEntries(serials));
-    await scale(one, 1);
+    await scaleIstiod(one, 1);
     const [left] = (await untilIstiodReady(one, 1)) as [Pod];
     await untilTold(one, { [left.metadata.uid]: Object.fromEntries(serials)[left.metadata.uid] ?? "" });
   },

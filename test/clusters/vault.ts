@@ -16,3 +16,20 @@ export function vault(cluster: Cluster, args: readonly string[], stdin?: string)
   const options = stdin === undefined ? {} : { stdin };
   return cluster.exec({ namespace: "vault", pod: "vault-0" }, ["vault", ...args], options);
 }
+
+/** Seals Vault until it is disposed. */
+export async function seal(cluster: Cluster): Promise<AsyncDisposable> {
+  const log = await cluster.logs({ namespace: "vault", pod: "vault-0" });
+  const key = /^Unseal Key: (\S+)$/m.exec(log)?.[1] ?? "";
+  await vault(cluster, ["operator", "seal"]);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await vault(cluster, ["operator", "unseal", key]);
+    },
+  };
+}
+
+/** How many certificates its root has signed by now. */
+export async function signedByVault(cluster: Cluster): Promise<number> {
+  return (JSON.parse(await vault(cluster, ["list", "-format=json", "pki/certs"])) as string[]).length;
+}

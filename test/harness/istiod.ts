@@ -90,10 +90,12 @@ function environmentOf({ cacertsDirectory, clusterId = "Kubernetes", env }: Isti
 }
 
 export interface CertificateRequest {
-  readonly istiod: Pick<Istiod, "secureGrpcAddress" | "cacertsDirectory">;
+  readonly istiod: Pick<Istiod, "secureGrpcAddress"> & Partial<Pick<Istiod, "cacertsDirectory">>;
   readonly csrPem: string;
   /** Token of the workload's account with audience `istio-ca`; its account becomes the name in the certificate. */
-  readonly token: string;
+  readonly token?: string;
+  /** Instead of a token: files with a key and a certificate that this istiod gave, whose name it gives again. */
+  readonly identity?: { readonly keyFile: string; readonly certificateFile: string };
   /** Default: one hour. */
   readonly validitySeconds?: number;
   /** PEM file with which to verify istiod itself. Default: the root in its folder. */
@@ -107,15 +109,17 @@ export interface CertificateRequest {
  * certificates: leaf first, root last.
  */
 export async function createCertificate(request: CertificateRequest): Promise<readonly string[]> {
-  const { istiod, csrPem, token, validitySeconds = 3600, run = runCommand } = request;
+  const { istiod, csrPem, token = "", identity, validitySeconds = 3600, run = runCommand } = request;
   const tools = await ensureTools(["grpcurl", "istio-api"]);
-  const rootFile = request.rootFile ?? join(istiod.cacertsDirectory, "root-cert.pem");
+  const rootFile = request.rootFile ?? join(istiod.cacertsDirectory ?? "", "root-cert.pem");
   const output = await run(
     tools.grpcurl,
     [
       ...["-cacert", rootFile, "-authority", SERVER_NAME, "-max-time", "20"],
       // grpcurl fills in the variable: a token among the arguments would be seen by every user of the machine.
-      ...["-expand-headers", "-H", "authorization: Bearer ${TOKEN}"],
+      ...(identity
+        ? ["-cert", identity.certificateFile, "-key", identity.keyFile]
+        : ["-expand-headers", "-H", "authorization: Bearer ${TOKEN}"]),
       ...["-import-path", tools["istio-api"], "-proto", "security/v1alpha1/ca.proto", "-d", "@"],
       ...[istiod.secureGrpcAddress, "istio.v1.auth.IstioCertificateService/CreateCertificate"],
     ],
