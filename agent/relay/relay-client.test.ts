@@ -6,12 +6,17 @@ import { type Log, silentLog } from "../../common/runtime/log.ts";
 import { ManualClock } from "../../common/runtime/manual-clock.ts";
 import { IntentHolder } from "../apply/intent-holder.ts";
 import { NOTHING_HELD } from "../apply/apply-machine.ts";
+import { digestOf, ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
 import type { RelayChannel } from "./relay-channel.ts";
 import { RelayClient } from "./relay-client.ts";
 
 /** A server that answers each hello with the same messages and is silent from then on. */
 class SilentServer {
   readonly dials = new Latest<number>(0);
+  /** Kinds of messages that the agent wrote. */
+  readonly written: (string | undefined)[] = [];
+  /** Whether it takes what is written to it. */
+  isReading = true;
   readonly #messages: readonly ConnectResponse[];
 
   constructor(...messages: readonly NonNullable<ConnectResponse["message"]>[]) {
@@ -27,14 +32,20 @@ class SilentServer {
           yield* messages;
           await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
         },
-        write: () => true,
-        drained: () => Promise.resolve(),
+        write: ({ message }) => {
+          this.written.push(message?.$case);
+          return this.isReading;
+        },
+        drained: (stopped) => (this.isReading ? Promise.resolve() : never(stopped)),
       }),
       renew: () => Promise.reject(new Error("not asked here")),
       close: () => undefined,
     };
   }
 }
+
+const never = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 
 async function setUp(server: SilentServer, log: Log = silentLog) {
   const clock = new ManualClock(1_000_000);
@@ -143,5 +154,25 @@ test("relay client - knows how far the server's clock is off, and says so when i
   await pass(1);
   const state = client.state.value;
   assert.deepEqual([state?.kind === "connected" && seconds(state.clockOffsetMs), warned], [-1_000, [-1_000]]);
+  await end();
+});
+
+test("relay client - goes on reading, and answers, while the server reads nothing", async () => {
+  const push = (id: bigint): NonNullable<ConnectResponse["message"]> => ({
+    $case: "push",
+    value: {
+      type: ISSUED_CERTIFICATE,
+      id,
+      base: Buffer.alloc(0),
+      upserts: [],
+      removals: [],
+      digest: digestOf(new Map()),
+    },
+  });
+  const server = new SilentServer(welcome(20n), push(1n), push(2n), push(3n));
+  server.isReading = false;
+  const { pass, end } = await setUp(server);
+  await pass(3_000);
+  assert.equal(server.written.filter((kind) => kind === "result").length, 3);
   await end();
 });

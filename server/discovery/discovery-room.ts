@@ -69,9 +69,9 @@ export class DiscoveryRoom {
   take(cluster: string, discovery: Discovery): void {
     const epoch = this.#options.epochOf(cluster);
     if (epoch === undefined) return;
-    const clusters = [...(this.#options.worlds.value?.kubernetesClusters.values() ?? [])];
-    const names = clusters.map(({ metadata }) => metadata.name);
-    this.#reports.set(cluster, { epoch, found: readDiscovery(discovery, { cluster, clusters: names }) });
+    const { value: world } = this.#options.worlds;
+    const clusters = world ? [...registeredClusters(world)] : [];
+    this.#reports.set(cluster, { epoch, found: readDiscovery(discovery, { cluster, clusters }) });
     this.#paced.touch(cluster);
   }
 
@@ -82,9 +82,16 @@ export class DiscoveryRoom {
 
   async #follow(signal: AbortSignal): Promise<void> {
     let before: World["meshes"] = new Map();
-    for await (const { meshes } of this.#options.worlds.watch(signal)) {
-      for (const cluster of changedClusters(before, meshes)) if (this.#reports.has(cluster)) this.#paced.touch(cluster);
-      before = meshes;
+    for await (const world of this.#options.worlds.watch(signal)) {
+      const registered = registeredClusters(world);
+      for (const cluster of changedClusters(before, world.meshes)) {
+        if (this.#reports.has(cluster)) this.#paced.touch(cluster);
+      }
+      for (const { metadata } of world.meshes.values()) {
+        const cluster = metadata.labels?.[CLUSTER_LABEL];
+        if (cluster !== undefined && !registered.has(cluster)) this.#paced.touch(cluster);
+      }
+      before = world.meshes;
     }
   }
 
@@ -92,12 +99,14 @@ export class DiscoveryRoom {
     const { worlds, epochOf, namespace } = this.#options;
     const report = this.#reports.get(cluster);
     const world = worlds.value;
-    if (!report || !world) return;
-    if (report.epoch !== epochOf(cluster)) return void this.#reports.delete(cluster);
+    if (!world) return;
+    if (report && report.epoch !== epochOf(cluster)) this.#reports.delete(cluster);
+    const found = this.#reports.get(cluster)?.found ?? (registeredClusters(world).has(cluster) ? undefined : NOTHING);
+    if (!found) return;
     const inNamespace = [...world.meshes.values()].filter(({ metadata }) => metadata.namespace === namespace);
     const meshes = new Map(inNamespace.map((mesh) => [mesh.metadata.name, mesh]));
-    const plan = planDiscovery({ cluster, namespace, found: report.found, meshes });
-    this.#say(cluster, [...report.found.refused, ...plan.refused]);
+    const plan = planDiscovery({ cluster, namespace, found, meshes });
+    this.#say(cluster, [...found.refused, ...plan.refused]);
     for (const { name, spec } of plan.create) await this.#create(cluster, { name, spec }, signal);
     for (const { mesh, spec } of plan.update) {
       const { name, generation } = mesh.metadata;
@@ -156,6 +165,12 @@ export class DiscoveryRoom {
     if (text !== "") this.#options.log.warn("discovered mesh refused", { cluster, reason: text });
   }
 }
+
+/** Of a cluster that nobody registered, or not any more: no agent will ever say that its Meshes are gone. */
+const NOTHING: Found = { specs: new Map(), refused: [] };
+
+const registeredClusters = ({ kubernetesClusters }: World): Set<string> =>
+  new Set([...kubernetesClusters.values()].map(({ metadata }) => metadata.name));
 
 /** Clusters with a discovered Mesh that is new, changed or gone. */
 function changedClusters(before: World["meshes"], now: World["meshes"]): Set<string> {

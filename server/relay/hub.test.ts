@@ -312,6 +312,32 @@ test("hub - ends a session whose agent gives signs of life and does not read", a
   await running;
 });
 
+test("hub - an agent that does not read holds up none of two hundred others, and is heard all the same", async () => {
+  const { hub, intents, statuses } = setUp({ hellosPerSecond: 1_000 });
+  const names = Array.from({ length: 200 }, (_, index) => `cluster-${index}`);
+  const set = (version: string): void => {
+    for (const name of names) intents.set(name, setOf(resource("a", version)));
+  };
+  set("1");
+  const agents = names.map((name) => new Agent(hub, name));
+  for (const agent of agents) agent.accept((await agent.next("push")).value, setOf(resource("a", "1")));
+  const [stalled, ...others] = agents;
+  stalled?.stall();
+  for (const version of ["2", "3"]) {
+    set(version);
+    for (const agent of others) {
+      agent.accept((await agent.next("push")).value, setOf(resource("a", version)));
+    }
+  }
+  assert.ok(stalled);
+  stalled.send({ $case: "status", value: { certificates: [], removals: [], whole: true, discovery: undefined } });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(statuses.wholes("cluster-0"), 1);
+  assert.ok(stalled.received.filter(({ $case }) => $case === "push").length <= 1, "one push, however many changes");
+  for (const agent of agents) agent.leave();
+  await Promise.all(agents.map(({ ended }) => ended));
+});
+
 test("hub - a slow agent gets one merged push when it reads again", async () => {
   const { hub, intents } = setUp();
   const first = setOf(resource("a", "1"));

@@ -335,6 +335,20 @@ describe("real kubernetes pipeline", { skip: skipWithout(API_SERVER_TOOLS) }, ()
     await setting.untilMesh("its return", 1, (each) => condition(each, "Discovered")?.status === "True");
   });
 
+  it("discovery - the Meshes of a cluster that is not registered any more go, though no agent says so", async () => {
+    const { api } = setting;
+    const cluster = { apiVersion: "multicluster.solo.io/v1alpha1", kind: "KubernetesCluster" };
+    await api.apply({ ...cluster, metadata: { namespace: "gloo-mesh", name: "cluster-3" }, spec: {} });
+    const leaving = new FakeAgent("cluster-3");
+    await setting.connect(leaving, 0);
+    leaving.discover();
+    await setting.untilMesh("its mesh", 3, ({ spec }) => spec.istio !== undefined);
+    await leaving.leave();
+    await api.kubectl(["delete", "kubernetescluster", "cluster-3", ...IN_NAMESPACE]);
+    await until("the end of its mesh", async () => !(await setting.mesh(3)));
+    assert.ok(await setting.mesh(1));
+  });
+
   it("Detached - a VirtualMesh that is deleted leaves everything in force, and both replicas say so", async () => {
     const { api, agents } = setting;
     const pushes = agents.map((agent) => agent.pushes.length);
