@@ -36,11 +36,12 @@ export const meshOf = ({ name }: Cluster): string => `istiod-istio-system-${name
 /** A new root, and a Vault with it in each cluster, set up as the guide does; both keep record of what they give. */
 export async function giveVaultsOneRoot(fleet: Fleet): Promise<KeyAndCertificate> {
   const root = await opensslRoot("my-org");
-  for (const cluster of fleet.clusters) {
+  const setUp = async (cluster: Cluster): Promise<void> => {
     await forgetVault(cluster);
     await startAudit(cluster);
     await setUpVault(cluster, root);
-  }
+  };
+  await Promise.all(fleet.clusters.map(setUp));
   return root;
 }
 
@@ -132,10 +133,11 @@ export async function restartWorkloads(cluster: Cluster): Promise<void> {
 export async function removeMesh(fleet: Fleet): Promise<void> {
   const [one, two] = fleet.clusters;
   if (one && two) await closeCrossing(one, two);
-  for (const cluster of fleet.clusters) {
+  const leave = async (cluster: Cluster): Promise<void> => {
     await removeOurs(cluster);
     await plainIstiod(cluster);
     await untilIstiodReady(cluster, 1, 1);
     await restartWorkloads(cluster);
-  }
+  };
+  await Promise.all(fleet.clusters.map(leave));
 }
