@@ -9,6 +9,12 @@ import {
 } from "../proto/gen/admin/v1/admin.ts";
 import { CALL_TIMEOUT_MS, connectionOptions, withServer } from "./connection.ts";
 import { nameSchema, outputOptions, print, printJson } from "./output.ts";
+import { askOf } from "./cluster-answers.ts";
+import { differences } from "./diff.ts";
+import { formatDifferences } from "./diff-text.ts";
+import { explain, explanationToJson, only } from "./explain.ts";
+import { formatExplanation } from "./explain-text.ts";
+import { formatName } from "./names.ts";
 import { formatSessions } from "./session-table.ts";
 import { listSessions } from "./sessions.ts";
 
@@ -24,16 +30,55 @@ const sessions = command({
   },
 });
 
-const intent = command({
-  name: "intent",
-  description: "show what a cluster shall hold, and what its agent has stored",
+const clusterOptions = defineOptions({
+  name: { path: "cluster", schema: nameSchema, help: "name of the cluster", argument: "cluster" },
+});
+
+const explainCommand = command({
+  name: "relay explain",
+  description: "say where the changes of a cluster are, and why",
   options: {
+    ...clusterOptions,
     ...defineOptions({
-      name: { path: "cluster", schema: nameSchema, help: "name of the cluster", argument: "cluster" },
+      certificate: {
+        path: "certificate",
+        schema: nameSchema.optional(),
+        help: "name of an IssuedCertificate or a Mesh, with or without its namespace",
+        argument: "certificate",
+      },
     }),
     ...connectionOptions,
     ...outputOptions,
   },
+  operands: ["name", "certificate"],
+  oneShot: true,
+  run: async (config, { signal }) => {
+    const answers = await withServer(config, signal, (dialer) => askOf(config.name, dialer, signal));
+    const explanation = only(explain(answers), config.certificate);
+    if (config.json) printJson(explanationToJson(explanation));
+    else print(formatExplanation(explanation));
+  },
+});
+
+const diff = command({
+  name: "relay diff",
+  description: "show field by field what a cluster holds and what it shall hold",
+  options: { ...clusterOptions, ...connectionOptions, ...outputOptions },
+  operands: ["name"],
+  oneShot: true,
+  run: async (config, { signal }) => {
+    const { session, intent } = await withServer(config, signal, (dialer) => askOf(config.name, dialer, signal));
+    const certificates = differences(intent, session);
+    const connected = session?.connected ?? false;
+    if (config.json) printJson({ cluster: config.name, connected, certificates });
+    else print(formatDifferences(config.name, certificates));
+  },
+});
+
+const intent = command({
+  name: "intent",
+  description: "show what a cluster shall hold, and what its agent has stored",
+  options: { ...clusterOptions, ...connectionOptions, ...outputOptions },
   operands: ["name"],
   oneShot: true,
   run: async (config, { signal }) => {
@@ -63,8 +108,4 @@ function intentRow({ certificate, version, acknowledged, rejected }: IntentResou
   ];
 }
 
-/** "name.namespace", as the reference writes it. */
-export const formatName = (name: { name: string; namespace: string } | undefined): string =>
-  name ? `${name.name}.${name.namespace}` : "-";
-
-export const relayCommands: readonly AnyCommand[] = [sessions, intent];
+export const relayCommands: readonly AnyCommand[] = [sessions, explainCommand, diff, intent];

@@ -17,7 +17,7 @@ import {
 } from "../proto/gen/certificates/v1/certificates.ts";
 import { CALL_TIMEOUT_MS, connectionOptions, withServer } from "./connection.ts";
 import { formatTime, outputOptions, print, printJson } from "./output.ts";
-import { formatName } from "./relay.ts";
+import { formatName } from "./names.ts";
 
 const statusOptions = defineOptions({
   ...connectionOptions,
@@ -33,7 +33,11 @@ const status = command({
   run: (config, { signal }) =>
     withServer(config, signal, async (dialer) => {
       const until = config.watch ? signal : AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]);
-      const responses = dialer.serverStream(AdminServiceService.watchStatus, { virtualMesh: undefined }, until);
+      const responses = dialer.serverStream(
+        AdminServiceService.watchStatus,
+        { virtualMesh: undefined, cluster: "" },
+        until,
+      );
       for await (const response of responses) {
         if (config.json) printJson(WatchStatusResponse.toJSON(response));
         else print(formatStatus(response));

@@ -63,7 +63,7 @@ function configure<O extends Options>(target: Command, definition: ProgramComman
   const { description, options, operands = [] } = definition;
   target.description(description);
   for (const [name, option] of Object.entries(options)) {
-    if (operands.includes(name)) target.argument(`<${option.argument ?? name}>`, option.help);
+    if (operands.includes(name)) target.argument(operandOf(option, name), option.help);
     else target.addOption(toCommander(option));
   }
   target.option("--config <file>", "YAML file with settings; flags and environment variables win over it");
@@ -89,6 +89,12 @@ function configure<O extends Options>(target: Command, definition: ProgramComman
     // Sockets that a library forgot must not keep a stopped program alive.
     process.exit();
   });
+}
+
+/** In brackets where it may be left out. */
+function operandOf({ argument, schema }: Option, name: string): string {
+  const text = argument ?? name;
+  return schema.safeParse(undefined).success ? `[${text}]` : `<${text}>`;
 }
 
 async function runService<O extends Options>(

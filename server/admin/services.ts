@@ -54,11 +54,12 @@ export interface AdminDeps {
 export function adminService({ sources, registry, rotation, clock }: AdminDeps): AdminServiceServer {
   return {
     watchStatus: serverStream<WatchStatusRequest, WatchStatusResponse, unknown>(
-      async ({ virtualMesh: only }, send, { signal }) => {
+      async ({ virtualMesh: only, cluster }, send, { signal }) => {
         for await (const { virtualMeshes: all, sourceProblems } of sources.watchStatus(signal)) {
-          const virtualMeshes = all.filter(
+          const asked = all.filter(
             ({ name }) => !only || (name?.namespace === only.namespace && name.name === only.name),
           );
+          const virtualMeshes = cluster === "" ? asked : asked.map((each) => onlyOf(each, cluster));
           await send({ virtualMeshes, serverTime: new Date(clock.now()), sourceProblems: [...sourceProblems] });
         }
       },
@@ -76,6 +77,11 @@ export function adminService({ sources, registry, rotation, clock }: AdminDeps):
     }),
     getRelayCa: unary(async () => ({ ca: relayCa(rotation, sources) })),
   };
+}
+
+/** A VirtualMesh with what is told of one cluster. */
+function onlyOf(status: VirtualMeshStatus, cluster: string): VirtualMeshStatus {
+  return { ...status, clusters: status.clusters.filter((each) => each.cluster === cluster) };
 }
 
 /** Of records in order of name those that are asked for. */

@@ -151,6 +151,11 @@ const SHOWS: readonly (readonly [RegExp, RegExp])[] = [
   [/GetServers$/, /"callsStarted"/],
   [/WatchStatus$/, /"observedGeneration"/],
   [/list$|--list-methods/, /(AdminService|IstiodService)/],
+  [
+    /relay explain/,
+    /cluster-1\.gloo-mesh: stored\n +why +VirtualMesh virtual-mesh\.gloo-mesh, generation 1, asks for it/,
+  ],
+  [/relay diff/, /^cluster cluster-1 holds what it shall$/m],
   [/relay sessions/, /^cluster-1 +ENROLLED +yes/m],
 ];
 

@@ -223,7 +223,7 @@ export class FlowMesh implements AsyncDisposable {
 
   #watch() {
     const signal = AbortSignal.timeout(STREAM_MS);
-    return this.#dialer.serverStream(AdminServiceService.watchStatus, { virtualMesh: undefined }, signal);
+    return this.#dialer.serverStream(AdminServiceService.watchStatus, { virtualMesh: undefined, cluster: "" }, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -161,7 +161,7 @@ class ManagementServer implements AsyncDisposable {
     try {
       for await (const status of this.#dialer.serverStream(
         AdminServiceService.watchStatus,
-        { virtualMesh: undefined },
+        { virtualMesh: undefined, cluster: "" },
         signal,
       )) {
         last = status;

@@ -84,7 +84,11 @@ export function relayCaStageToJSON(object: RelayCaStage): string {
 /** Asks for status. */
 export interface WatchStatusRequest {
   /** Only this VirtualMesh; unset: all. */
-  virtualMesh: ResourceName | undefined;
+  virtualMesh:
+    | ResourceName
+    | undefined;
+  /** Only what is told of the certificates of this cluster; empty: of all. An older server tells of all. */
+  cluster: string;
 }
 
 /** Status of all VirtualMeshes asked for. */
@@ -426,13 +430,16 @@ export interface RotateRelayCaResponse {
 }
 
 function createBaseWatchStatusRequest(): WatchStatusRequest {
-  return { virtualMesh: undefined };
+  return { virtualMesh: undefined, cluster: "" };
 }
 
 export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
   encode(message: WatchStatusRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.virtualMesh !== undefined) {
       ResourceName.encode(message.virtualMesh, writer.uint32(10).fork()).join();
+    }
+    if (message.cluster !== "") {
+      writer.uint32(18).string(message.cluster);
     }
     return writer;
   },
@@ -458,6 +465,14 @@ export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
             message.virtualMesh = ResourceName.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cluster = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -477,6 +492,7 @@ export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
         : isSet(object.virtual_mesh)
         ? ResourceName.fromJSON(object.virtual_mesh)
         : undefined,
+      cluster: isSet(object.cluster) ? globalThis.String(object.cluster) : "",
     };
   },
 
@@ -484,6 +500,9 @@ export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
     const obj: any = {};
     if (message.virtualMesh !== undefined) {
       obj.virtualMesh = ResourceName.toJSON(message.virtualMesh);
+    }
+    if (message.cluster !== "") {
+      obj.cluster = message.cluster;
     }
     return obj;
   },
@@ -496,6 +515,7 @@ export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
     message.virtualMesh = (object.virtualMesh !== undefined && object.virtualMesh !== null)
       ? ResourceName.fromPartial(object.virtualMesh)
       : undefined;
+    message.cluster = object.cluster ?? "";
     return message;
   },
 };

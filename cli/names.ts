@@ -1,0 +1,3 @@
+/** "name.namespace", as the reference writes it. */
+export const formatName = (name: { name: string; namespace: string } | undefined): string =>
+  name ? `${name.name}.${name.namespace}` : "-";
