@@ -9,7 +9,7 @@ import { methodTable, runGrpcServer } from "../common/session/server.ts";
 import { runIstiodServer } from "./certs/istiod-server.ts";
 import { debugMethods, debugService, ISTIOD_SERVICE } from "./certs/istiod-service.ts";
 import type { AgentConfig } from "./config.ts";
-import { registerAgentMetrics } from "./metrics.ts";
+import { registerAgentMetrics, relayClientObserver } from "./metrics.ts";
 import { type AgentParts, openParts } from "./parts.ts";
 
 interface Surroundings {
@@ -21,10 +21,11 @@ interface Surroundings {
 /** Runs the program until its signal is aborted: opens its home, wires the rooms, serves. */
 export async function runAgent(config: AgentConfig, { log, signal }: ProgramContext): Promise<void> {
   const clock = systemClock;
-  const parts = await openParts({ config, clock, random: Math.random, log });
+  const registry = createRegistry();
+  const observer = relayClientObserver(registry);
+  const parts = await openParts({ config, clock, random: Math.random, log, observer });
   const { home, status, leader } = parts;
   try {
-    const registry = createRegistry();
     registerAgentMetrics(registry, parts);
     const around = { config, clock, log };
     const isListening = new Latest(false);

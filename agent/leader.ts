@@ -12,7 +12,7 @@ import { AgentIdentity } from "./identity/agent-identity.ts";
 import type { AgentCredentials } from "./identity/documents.ts";
 import { enrollmentAddressOf } from "./identity/options.ts";
 import { relayChannel, type RelayChannel } from "./relay/relay-channel.ts";
-import { RelayClient, type ReportSources } from "./relay/relay-client.ts";
+import { RelayClient, type ReportSources, type RelayClientObserver } from "./relay/relay-client.ts";
 import type { AgentHome } from "./store/home.ts";
 
 /** After a start the pods must have had time to link again before anybody is taken for gone. */
@@ -26,6 +26,8 @@ export interface LeaderOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Counts what the session with the server does. */
+  readonly observer?: RelayClientObserver;
 }
 
 /** What a leader holds while it leads. */
@@ -71,7 +73,7 @@ export class Leader {
   }
 
   async #open(signal: AbortSignal): Promise<LeaderParts> {
-    const { config, home, report, clock, random, log } = this.#options;
+    const { config, home, report, clock, random, log, observer } = this.#options;
     const { cluster, authority } = config;
     const enrollment = { address: enrollmentAddressOf(config), authority };
     const common = { clock, random, log };
@@ -80,7 +82,11 @@ export class Leader {
       const identity = await AgentIdentity.open({ home: home.identity, cluster, enrollment, ...common });
       const intent = await IntentHolder.open(home.intent, signal);
       const dial = (credentials: AgentCredentials): RelayChannel => relayChannel(dialServer(config, credentials));
-      return { identity, intent, relay: new RelayClient({ ...common, identity, intent, report, dial }) };
+      return {
+        identity,
+        intent,
+        relay: new RelayClient({ ...common, identity, intent, report, dial, ...(observer && { observer }) }),
+      };
     };
     const { patient } = home.identity;
     return retry(() => (patient ? open().catch(asRetriable) : open()), {

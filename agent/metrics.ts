@@ -1,8 +1,28 @@
-import { Gauge, type Registry } from "../common/runtime/metrics.ts";
+import { Counter, Gauge, Histogram, type Registry } from "../common/runtime/metrics.ts";
 import type { AgentParts } from "./parts.ts";
+import type { RelayClientObserver } from "./relay/relay-client.ts";
 
 /** What the metrics are read from, at the moment of each scrape. */
 export type AgentMetricSources = Pick<AgentParts, "home" | "leader">;
+
+const APPLY_SECONDS = [0.005, 0.02, 0.1, 0.5, 2, 10];
+
+/** Registers what the agent counts of its session with the server. */
+export function relayClientObserver(registry: Registry): RelayClientObserver {
+  const reconnects = new Counter({
+    name: "mesh_relay_agent_reconnects_total",
+    help: "Sessions, and attempts at one, that have ended and are tried again, by the code of why",
+    labelNames: ["reason"],
+    registers: [registry],
+  });
+  const applied = new Histogram({
+    name: "mesh_relay_agent_apply_seconds",
+    help: "From a push until it is stored, or refused",
+    buckets: APPLY_SECONDS,
+    registers: [registry],
+  });
+  return { reconnect: (reason) => reconnects.inc({ reason }), applied: (ms) => applied.observe(ms / 1000) };
+}
 
 /** Registers the agent's metrics (docs/metrics.md). */
 export function registerAgentMetrics(registry: Registry, { home, leader }: AgentMetricSources): void {

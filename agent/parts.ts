@@ -8,6 +8,7 @@ import type { VaultOverrides } from "./certs/orders.ts";
 import type { AgentConfig } from "./config.ts";
 import { Leader } from "./leader.ts";
 import type { ReportSources } from "./relay/relay-client.ts";
+import type { RelayClientObserver } from "./relay/relay-client.ts";
 import type { PodBounces } from "./relay/status-diff.ts";
 import { type AgentHome, type ClusterStatus, openHome } from "./store/home.ts";
 
@@ -25,13 +26,14 @@ export interface PartsOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  readonly observer?: RelayClientObserver;
 }
 
 /** A pod that left is forgotten after this time, once its certificate has expired too, where nobody says that it is gone. */
 const FORGET_REPLICA_MS = 60 * 60_000;
 
 /** Opens the rooms bottom-up from the agent's home. Throws what `openHome` does, and faults of files that are given. */
-export async function openParts({ config, clock, random, log }: PartsOptions): Promise<AgentParts> {
+export async function openParts({ config, clock, random, log, observer }: PartsOptions): Promise<AgentParts> {
   const orders = { cluster: config.cluster, vault: await vaultOverrides(config) };
   const discovery = new Latest<Discovery>();
   const podBounces = new Latest<PodBounces>(new Map());
@@ -42,7 +44,9 @@ export async function openParts({ config, clock, random, log }: PartsOptions): P
   });
   const status = home.openStatus(book);
   const report = { statuses: status.statuses, podBounces, discovery };
-  return { home, book, status, report, leader: new Leader({ config, home, report, clock, random, log }) };
+  const observed = observer ? { observer } : {};
+  const leader = new Leader({ config, home, report, clock, random, log, ...observed });
+  return { home, book, status, report, leader };
 }
 
 async function vaultOverrides(config: AgentConfig): Promise<VaultOverrides> {

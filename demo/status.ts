@@ -23,7 +23,11 @@ export async function followStatus(
   try {
     while (!signal.aborted) {
       try {
-        const responses = dialer.serverStream(AdminServiceService.watchStatus, { virtualMesh: undefined, cluster: "" }, signal);
+        const responses = dialer.serverStream(
+          AdminServiceService.watchStatus,
+          { virtualMesh: undefined, cluster: "" },
+          signal,
+        );
         for await (const status of responses) {
           backoff.reset();
           into.set(status);

@@ -58,7 +58,9 @@ async function setUp(server: SilentServer, log: Log = silentLog) {
     ...{ keyPem: "", certificatePem: "", trustBundlePem: "", cluster: "cluster-1", serial: "1" },
     ...{ notBeforeMs: 0, notAfterMs: 9e15 },
   };
+  const reconnects: string[] = [];
   const client = new RelayClient({
+    observer: { reconnect: (reason) => void reconnects.push(reason), applied: () => undefined },
     ...{ clock, random: () => 0.999, log, dial: () => server.dial() },
     identity: {
       current: () => credentials,
@@ -82,7 +84,7 @@ async function setUp(server: SilentServer, log: Log = silentLog) {
     stop.abort();
     await running;
   };
-  return { client, pass, end };
+  return { client, reconnects, pass, end };
 }
 
 const welcome = (heartbeatSeconds: bigint): NonNullable<ConnectResponse["message"]> => ({
@@ -100,9 +102,10 @@ const drain = (seconds: bigint): NonNullable<ConnectResponse["message"]> => ({
 
 test("relay client - gives up a server that takes the hello and does not greet", async () => {
   const server = new SilentServer();
-  const { client, pass, end } = await setUp(server);
+  const { client, reconnects, pass, end } = await setUp(server);
   await pass(50_000);
   assert.equal(server.dials.value, 2);
+  assert.deepEqual(reconnects, ["unavailable"]);
   const state = client.state.value;
   assert.match(
     (state?.kind === "offline" && state.error?.message) || "",

@@ -4,7 +4,7 @@ import type { Duration } from "../../proto/gen/google/protobuf/duration.ts";
 import type { Discovery } from "../../proto/gen/discovery/v1/discovery.ts";
 import type { IssuedCertificateStatus } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { Clock, Random } from "../../common/runtime/clock.ts";
-import { MeshError } from "../../common/runtime/errors.ts";
+import { type ErrorCode, MeshError } from "../../common/runtime/errors.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import type { Log } from "../../common/runtime/log.ts";
 import { Backoff } from "../../common/runtime/retry.ts";
@@ -43,6 +43,16 @@ export interface RelayClientOptions {
   readonly dial: (credentials: AgentCredentials) => RelayChannel;
   readonly intent: IntentHolder;
   readonly report: ReportSources;
+  /** Counts what happens; nobody does without it. */
+  readonly observer?: RelayClientObserver;
+}
+
+/** What metrics count of the session with the server. */
+export interface RelayClientObserver {
+  /** A session, or the attempt at one, has ended for this reason; the agent tries again. */
+  reconnect(reason: ErrorCode): void;
+  /** A push was stored, or refused, so long after it came. */
+  applied(ms: number): void;
 }
 
 /** What the server is told, always the newest. */
@@ -94,7 +104,7 @@ export class RelayClient {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, random, log } = this.#options;
+    const { clock, random, log, observer } = this.#options;
     const backoff = new Backoff({ ...BACKOFF, random });
     for (;;) {
       const progress = { settled: false };
@@ -108,6 +118,7 @@ export class RelayClient {
       const spreadMs = lost ? random() * this.#spreadMs : 0;
       const waitMs = Math.max(spreadMs, progress.settled ? 0 : backoff.next(error.retryAfterMs));
       this.state.set({ kind: "offline", sinceMs: clock.now(), error });
+      observer?.reconnect(error.code);
       log.warn(lost ? "session lost" : "no session", { err: error, retryInMs: Math.round(waitMs) });
       await clock.sleep(waitMs, signal).catch(() => undefined);
     }
@@ -212,7 +223,10 @@ export class RelayClient {
   }
 
   async #apply(push: Push) {
-    const result = await this.#options.intent.apply(push);
+    const { clock, intent, observer } = this.#options;
+    const begunMs = clock.now();
+    const result = await intent.apply(push);
+    observer?.applied(clock.now() - begunMs);
     const { type, id, upserts, removals } = push;
     const fields = { type, push: String(id), upserts: upserts.length, removals: removals.length };
     if (result.wantWholeSet) this.#options.log.warn("push does not fit, asking for the whole set", fields);

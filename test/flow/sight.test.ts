@@ -22,8 +22,8 @@ describe("sight", { timeout: 300_000 }, () => {
     assert.equal(outcome.code, 0, outcome.stderr);
     return outcome.stdout;
   };
-  const metrics = async (): Promise<string> =>
-    (await fetch(`http://${mesh.serverFlags["monitorListen"] ?? ""}/metrics`)).text();
+  const metrics = async (address = mesh.serverFlags["monitorListen"]): Promise<string> =>
+    (await fetch(`http://${address ?? ""}/metrics`)).text();
 
   test("sight - a change that arrived is explained to its end, and there is no difference", async () => {
     const text = await meshctl("relay", "explain", "cluster-1");
@@ -55,6 +55,8 @@ describe("sight", { timeout: 300_000 }, () => {
     assert.match(text, /^mesh_relay_convergence_seconds_count 2$/m);
     assert.match(text, /^mesh_relay_calls_total\{method="Enroll",code="OK"\} 2$/m);
     assert.match(text, /^mesh_relay_server_certificate_not_after_seconds 1\d{9}/m);
+    const agent = await metrics(String(mesh.clusters[0].agentProgram().flags["monitorListen"]));
+    assert.match(agent, /^mesh_relay_agent_apply_seconds_count 1$/m);
     assert.match(text, /^mesh_relay_ca_not_after_seconds \d{10}/m);
   });
 

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { Command } from "commander";
 import { agentOptions } from "../../agent/config.ts";
-import { registerAgentMetrics } from "../../agent/metrics.ts";
+import { registerAgentMetrics, relayClientObserver } from "../../agent/metrics.ts";
 import { meshctlCommands } from "../../cli/commands.ts";
 import type { Option } from "../../common/runtime/config.ts";
 import { ERROR_CODES, MeshError } from "../../common/runtime/errors.ts";
@@ -105,6 +105,7 @@ function ownMetrics(): Registry {
   relayObserver(registry);
   callCounter(registry);
   registerAgentMetrics(registry, {} as Parameters<typeof registerAgentMetrics>[1]);
+  relayClientObserver(registry);
   registerKeeperMetrics({ registry } as Parameters<typeof registerKeeperMetrics>[0]);
   attemptCounter(registry);
   return registry;
