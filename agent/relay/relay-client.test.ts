@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ConnectResponse } from "../../proto/gen/relay/v1/relay.ts";
+import { IssuedCertificateStatus } from "../../proto/gen/certificates/v1/certificates.ts";
+import type { ConnectRequest, ConnectResponse } from "../../proto/gen/relay/v1/relay.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import { type Log, silentLog } from "../../common/runtime/log.ts";
 import { ManualClock } from "../../common/runtime/manual-clock.ts";
@@ -13,8 +14,8 @@ import { RelayClient } from "./relay-client.ts";
 /** A server that answers each hello with the same messages and is silent from then on. */
 class SilentServer {
   readonly dials = new Latest<number>(0);
-  /** Kinds of messages that the agent wrote. */
-  readonly written: (string | undefined)[] = [];
+  /** What the agent wrote. */
+  readonly written: ConnectRequest[] = [];
   /** Whether it takes what is written to it. */
   isReading = true;
   readonly #messages: readonly ConnectResponse[];
@@ -32,8 +33,8 @@ class SilentServer {
           yield* messages;
           await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
         },
-        write: ({ message }) => {
-          this.written.push(message?.$case);
+        write: (message) => {
+          this.written.push(message);
           return this.isReading;
         },
         drained: (stopped) => (this.isReading ? Promise.resolve() : never(stopped)),
@@ -49,6 +50,7 @@ const never = (signal: AbortSignal): Promise<void> =>
 
 async function setUp(server: SilentServer, log: Log = silentLog) {
   const clock = new ManualClock(1_000_000);
+  const statuses = new Latest<readonly IssuedCertificateStatus[]>([]);
   const stop = new AbortController();
   const store = {
     ...{ certificates: new Latest<never[]>([]), load: () => Promise.resolve(NOTHING_HELD) },
@@ -69,7 +71,7 @@ async function setUp(server: SilentServer, log: Log = silentLog) {
       heardRoots: () => undefined,
     },
     intent: await IntentHolder.open(store, stop.signal),
-    report: { statuses: new Latest([]), podBounces: new Latest(new Map()), discovery: new Latest() },
+    report: { statuses, podBounces: new Latest(new Map()), discovery: new Latest() },
   });
   const running = client.run(stop.signal);
   await new Promise((resolve) => setImmediate(resolve));
@@ -84,7 +86,7 @@ async function setUp(server: SilentServer, log: Log = silentLog) {
     stop.abort();
     await running;
   };
-  return { client, reconnects, pass, end };
+  return { client, reconnects, statuses, pass, end };
 }
 
 const welcome = (heartbeatSeconds: bigint): NonNullable<ConnectResponse["message"]> => ({
@@ -176,6 +178,21 @@ test("relay client - goes on reading, and answers, while the server reads nothin
   server.isReading = false;
   const { pass, end } = await setUp(server);
   await pass(3_000);
-  assert.equal(server.written.filter((kind) => kind === "result").length, 3);
+  assert.equal(server.written.filter(({ message }) => message?.$case === "result").length, 3);
+  await end();
+});
+
+test("relay client - a status that changes without rest is told ten times a second, the newest each time", async () => {
+  const server = new SilentServer(welcome(20n));
+  const { statuses, pass, end } = await setUp(server);
+  for (let change = 0; change < 100; change++) {
+    const name = { namespace: "gloo-mesh", name: `change-${change}` };
+    statuses.set([IssuedCertificateStatus.fromPartial({ name })]);
+    await pass(10);
+  }
+  await pass(100);
+  const told = server.written.flatMap(({ message }) => (message?.$case === "status" ? [message.value] : []));
+  assert.ok(told.length >= 10 && told.length <= 12, `${told.length} messages`);
+  assert.equal(told.at(-1)?.certificates[0]?.name?.name, "change-99");
   await end();
 });

@@ -69,6 +69,8 @@ const MISSED_HEARTBEATS = 3;
 /** Until the server has said how often: a server that does not greet is given up like one that falls silent. */
 const FIRST_HEARTBEAT_MS = 10_000;
 const HEARTBEAT_BOUNDS_MS = { min: 1_000, max: 60_000 };
+/** A status that never rests costs no more than ten messages a second. */
+const STATUS_REST_MS = 100;
 /** Whatever the server says: nobody stays away for longer. */
 const MAX_SPREAD_MS = 5 * 60_000;
 
@@ -234,7 +236,7 @@ export class RelayClient {
     return result;
   }
 
-  /** Sends what changed since the last status of this session, newest first to last, one message at a time. */
+  /** Sends what changed since the last status of this session: the first at once, then what has gathered meanwhile. */
   async #sendStatus(stream: RelayStream, signal: AbortSignal): Promise<void> {
     const { statuses, podBounces, discovery } = this.#options.report;
     const diff = new StatusDiff();
@@ -246,6 +248,7 @@ export class RelayClient {
       });
       const hasRoom = !status || stream.write({ message: { $case: "status", value: status } });
       if (!hasRoom) await stream.drained(signal);
+      if (status) await this.#options.clock.sleep(STATUS_REST_MS, signal).catch(() => undefined);
     }
   }
 

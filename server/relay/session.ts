@@ -172,9 +172,13 @@ export class Session {
 /** Turns a push into bytes. */
 export type PushEncoder = (push: NonNullable<ReturnType<PushMachine["next"]>>) => Buffer;
 
+/** What is kept of encoded pushes: enough for what goes to many agents at once, however large their sets are. */
+const KEPT_BYTES = 4 * 1024 * 1024;
+
 /** Encodes pushes; the bytes of equal pushes to many agents are made once while they are sent out. */
-export function createPushEncoder(maxEntries = 64): PushEncoder {
+export function createPushEncoder(maxBytes = KEPT_BYTES): PushEncoder {
   const cache = new Map<string, Buffer>();
+  let size = 0;
   return (push) => {
     // Base and digest name the upserts; removals of what is not held leave no trace in them.
     const removals = push.removals.map(keyOf).join();
@@ -182,8 +186,14 @@ export function createPushEncoder(maxEntries = 64): PushEncoder {
     const known = cache.get(key);
     if (known) return known;
     const bytes = Buffer.from(ConnectResponse.encode({ message: { $case: "push", value: push } }).finish());
-    if (cache.size >= maxEntries) cache.delete(cache.keys().next().value ?? "");
+    if (bytes.length > maxBytes) return bytes;
     cache.set(key, bytes);
+    size += bytes.length;
+    for (const [oldest, { length }] of cache) {
+      if (size <= maxBytes) break;
+      cache.delete(oldest);
+      size -= length;
+    }
     return bytes;
   };
 }
