@@ -40,12 +40,15 @@ function setUp({
   revoked = new Set<string>(),
   nextEpoch = undefined as (() => Promise<bigint>) | undefined,
   roots = undefined as (() => Buffer) | undefined,
+  hearsAtOnce = true,
 } = {}) {
   const clock = new ManualClock(1_000_000);
   const intents = new IntentBook();
   const statuses = new StatusBook();
   let epoch = 0n;
   const sessions = new LocalSessions({ next: nextEpoch ?? (async () => ++epoch) });
+  // As with an API server, where what was written is heard of later.
+  if (!hearsAtOnce) sessions.onChange = () => () => undefined;
   const hub = new Hub({
     clock,
     log: silentLog,
@@ -215,15 +218,17 @@ test("hub - an agent that holds everything already gets a welcome and nothing el
 });
 
 test("hub - the newest session of a cluster wins, and the end of the old one leaves it alone", async () => {
-  const { hub } = setUp();
-  const old = new Agent(hub, "cluster-1");
-  await old.next("welcome");
-  const young = new Agent(hub, "cluster-1");
-  const { value } = await young.next("welcome");
-  const error = await old.ended;
-  assert.match(error?.message ?? "", /a newer session of cluster-1 took over/);
-  assert.equal(hub.agents.view("cluster-1")?.sessionId, value.sessionId);
-  young.leave();
+  for (const hearsAtOnce of [true, false]) {
+    const { hub } = setUp({ hearsAtOnce });
+    const old = new Agent(hub, "cluster-1");
+    await old.next("welcome");
+    const young = new Agent(hub, "cluster-1");
+    const { value } = await young.next("welcome");
+    const error = await old.ended;
+    assert.match(error?.message ?? "", /a newer session of cluster-1 took over/);
+    assert.equal(hub.agents.view("cluster-1")?.sessionId, value.sessionId);
+    young.leave();
+  }
 });
 
 test("hub - refuses sessions before it has read its sources, and while it drains, and says when to come back", async () => {
