@@ -366,6 +366,28 @@ test("hub - a slow agent gets one merged push when it reads again", async () => 
   agent.leave();
 });
 
+test("hub - what is taken out, wanted again and taken out at once is a removal of its own", async () => {
+  const { hub, intents } = setUp();
+  const [both, rest] = [setOf(resource("a", "1"), resource("b", "1")), setOf(resource("a", "1"))];
+  intents.set("cluster-1", both);
+  const agent = new Agent(hub, "cluster-1");
+  agent.accept((await agent.next("push")).value, both);
+  const remove = async (): Promise<void> => {
+    intents.set("cluster-1", rest, [keyOf(resource("b", "1").name)]);
+    const { value } = await agent.next("push");
+    assert.deepEqual(
+      value.removals.map(({ name }) => name),
+      ["b"],
+    );
+    agent.accept(value, rest);
+  };
+  await remove();
+  while (intents.get("cluster-1").removals.size > 0) await new Promise((resolve) => setImmediate(resolve));
+  intents.set("cluster-1", both);
+  await remove();
+  agent.leave();
+});
+
 test("hub - status is booked under the cluster of the certificate, whatever it names", async () => {
   const { hub, statuses } = setUp();
   const agent = new Agent(hub, "cluster-1");

@@ -212,7 +212,11 @@ export class Hub {
 
   #acknowledged(cluster: string): void {
     const machine = this.#machine(cluster);
-    if (machine) this.#options.intents.forgetRemovals(cluster, machine.acknowledgedRemovals);
+    if (machine) {
+      this.#options.intents.forgetRemovals(cluster, machine.acknowledgedRemovals);
+      // The machine forgets them too: the next removal of the same name is another one.
+      machine.want(this.#options.intents.get(cluster));
+    }
     this.#options.onSessionChange(cluster);
   }
 

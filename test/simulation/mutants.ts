@@ -108,7 +108,7 @@ export const MUTANTS: readonly Mutant[] = [
   ]),
   one("acknowledged removals are not forgotten", /removals wait for their acknowledgement/, [
     HUB,
-    "if (machine) this.#options.intents.forgetRemovals(cluster, machine.acknowledgedRemovals);",
+    "this.#options.intents.forgetRemovals(cluster, machine.acknowledgedRemovals);",
     "",
   ]),
   one("it is written although there is no room", /is written to although it has no room/, [
