@@ -172,7 +172,8 @@ export class Hub {
     const session = new Session(info, { send, machine, ledger, encode: this.#encode, now: () => clock.now(), roots });
     this.agents.enter(session);
     machine.want(intents.get(cluster));
-    machine.begin(hello.held.find(({ type }) => type === ISSUED_CERTIFICATE)?.digest ?? Buffer.alloc(0));
+    const held = hello.held.find(({ type }) => type === ISSUED_CERTIFICATE)?.digest;
+    machine.begin(held ?? Buffer.alloc(0), info.agentVersion);
     ledger.began(clock.now());
     this.#observer.connect("ok");
     session.send({ $case: "welcome", value: this.#welcome(sessionId, epoch) });

@@ -51,3 +51,24 @@ test("push machine - a refusal holds up what was refused, and not what has repla
   assert.equal(machine.parked.size, 0);
   assert.deepEqual(machine.next(0)?.upserts[0]?.content, good.content);
 });
+
+test("push machine - what an agent refused is asked of it again when it has another version, and at no other session", () => {
+  const machine = new PushMachine(ISSUED_CERTIFICATE);
+  const name = { namespace: "gloo-mesh", name: "wanted" };
+  const wanted = wireResource(name, Buffer.from("too new"));
+  const nothing = digestOf(new Map());
+  const refuse = (id: bigint): void => {
+    const refusal = {
+      ...{ name, outcome: ResourceOutcome.RESOURCE_OUTCOME_REJECTED, code: "resource_invalid", message: "unknown" },
+      ...{ retriable: false, heldVersion: Buffer.alloc(0) },
+    };
+    machine.result({ type: ISSUED_CERTIFICATE, id, wantWholeSet: false, results: [refusal], held: nothing }, 0);
+  };
+  machine.want({ resources: new Map([[keyOf(name), wanted]]), removals: new Set() });
+  machine.begin(Buffer.alloc(0), "1.0.0");
+  refuse(machine.next(0)?.id ?? 0n);
+  machine.begin(nothing, "1.0.0");
+  assert.equal(machine.next(0), undefined);
+  machine.begin(nothing, "1.1.0");
+  assert.equal(machine.next(0)?.upserts.length, 1);
+});

@@ -61,6 +61,8 @@ export class PushMachine {
   /** When a whole set led to no agreement: nothing is sent before this time. */
   #stuckUntilMs = 0;
   readonly #parked = new Map<string, Parked>();
+  /** Of the agent that refused what is parked. */
+  #agentVersion = "";
 
   constructor(type: string, retry: RetryTimes = RETRY) {
     this.type = type;
@@ -79,8 +81,13 @@ export class PushMachine {
     return this.#parked;
   }
 
-  /** A session begins with an agent whose set has this digest (empty: it never held anything). */
-  begin(heldDigest: Uint8Array): void {
+  /**
+   * A session begins with an agent whose set has this digest (empty: it never held anything). What an agent of another
+   * version refused, this one may know to do.
+   */
+  begin(heldDigest: Uint8Array, agentVersion = ""): void {
+    if (agentVersion !== this.#agentVersion) this.#parked.clear();
+    this.#agentVersion = agentVersion;
     this.#inFlight = undefined;
     this.#nextId = 1n;
     this.#stuckUntilMs = 0;

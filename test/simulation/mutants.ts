@@ -50,8 +50,8 @@ export const MUTANTS: readonly Mutant[] = [
   ]),
   one("a push that was under way when the session ended is still waited for", /is not as it shall be|await/, [
     PUSH_MACHINE,
-    "begin(heldDigest: Uint8Array): void {\n    this.#inFlight = undefined;",
-    "begin(heldDigest: Uint8Array): void {",
+    "this.#agentVersion = agentVersion;\n    this.#inFlight = undefined;",
+    "this.#agentVersion = agentVersion;",
   ]),
   one("a second push does not wait for the result of the first", /two pushes to/, [
     PUSH_MACHINE,
