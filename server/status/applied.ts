@@ -13,13 +13,13 @@ export function appliedFact(
   { generation }: AcceptedIntent,
   reports: readonly CertificateReport[],
 ): ConditionFact {
-  const late = lateClusters(reports);
+  const { late, reasons } = describeLate(reports);
   const clusters = new Set(reports.map(({ cluster }) => cluster)).size;
-  const others = [...describeLate(late), ...describeAbsent(verdict)];
+  const others = [...reasons, ...describeAbsent(verdict)];
   const isRefused = verdict.generation !== generation;
   if (isRefused) others.push(`generation ${verdict.generation} is refused, no cluster gets it`);
-  const count = `${clusters - late.size} of ${clusters} clusters applied generation ${generation}`;
-  const reason = isRefused ? "NotAccepted" : late.size > 0 ? "WaitingForClusters" : "WaitingForMeshes";
+  const count = `${clusters - late} of ${clusters} clusters applied generation ${generation}`;
+  const reason = isRefused ? "NotAccepted" : late > 0 ? "WaitingForClusters" : "WaitingForMeshes";
   return {
     type: "Applied",
     status: others.length === 0 ? "True" : "False",
@@ -46,11 +46,15 @@ function whyLate({ connected, revoked, rejected }: CertificateReport): string {
   return rejected === undefined ? "in progress" : `refused (${quoted(rejected)})`;
 }
 
-/** One part for each reason, with the clusters that it holds for. */
-function describeLate(late: ReadonlyMap<string, string>): string[] {
+/**
+ * How many clusters do not hold what is in force, and why: at most one sentence, in which each reason has the clusters that it
+ * holds for.
+ */
+export function describeLate(reports: readonly CertificateReport[]): { late: number; reasons: string[] } {
+  const late = lateClusters(reports);
   const byReason = Map.groupBy([...late.keys()].sort(), (cluster) => late.get(cluster) ?? "");
   const parts = [...byReason].map(([reason, clusters]) => `${reason}: ${someOf(clusters)}`);
-  return parts.length > 0 ? [someOf(parts, "; ")] : [];
+  return { late: late.size, reasons: parts.length > 0 ? [someOf(parts, "; ")] : [] };
 }
 
 /** Meshes that are listed and of which nothing is in force: in which cluster they are is not known, or none of its business. */

@@ -71,6 +71,10 @@ describe("foldStatus", () => {
       { ...BOTH[1]!, applied: false, revoked: true },
     ]);
     assert.match(condition(status, "Applied").message, /^1 of 2 clusters applied generation 1; revoked: cluster-2$/);
+    assert.equal(
+      condition(status, "Ready").message,
+      "2 of 2 meshes issued; the intent in force is not in every cluster; revoked: cluster-2",
+    );
     assert.match(status.meshes?.[KEY(2)]?.warnings?.[0] ?? "", /meshctl cluster register cluster-2 --renew-token/);
   });
 
