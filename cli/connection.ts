@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { type ConfigOf, defineOptions } from "../common/runtime/config.ts";
-import { type ErrorCode, MeshError } from "../common/runtime/errors.ts";
+import { MeshError } from "../common/runtime/errors.ts";
 import { parseHostPort } from "../common/runtime/settings.ts";
 import { Dialer } from "../common/session/client.ts";
 import { userKubeconfig, clusterOptions } from "./kubernetes/options.ts";
@@ -144,15 +144,19 @@ async function readFlagFile(path: string): Promise<string> {
 }
 
 function explain(error: MeshError, config: ConnectionConfig): MeshError {
-  const hint = error.hint ?? hintFor(error.code, config);
+  const hint = error.hint ?? hintFor(error, config);
   return hint === undefined ? error : new MeshError(error.code, error.message, { hint, cause: error.cause });
 }
 
-function hintFor(code: ErrorCode, config: ConnectionConfig): string | undefined {
+/** What to do about a connection that failed, by the way that `config` has to the server. */
+export function hintFor({ code, message }: MeshError, config: ConnectionConfig): string | undefined {
   const { server, cert } = config;
   if (code === "unavailable") {
     if (server !== undefined) {
       return "check that enterprise-networking listens there; port 9900 wants --cert, --key and --cacert";
+    }
+    if (/\bEACCES\b/.test(message)) {
+      return "the socket is open to the server's own user alone: be that user, or use port 9900 with an operator's certificate";
     }
     return isOnKubernetes(config)
       ? "see kubectl logs deployment/enterprise-networking"

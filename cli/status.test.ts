@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { VirtualMeshStatus } from "../proto/gen/admin/v1/admin.ts";
 import { CertificateState, type ReplicaStatus } from "../proto/gen/certificates/v1/certificates.ts";
-import { formatStatus } from "./status.ts";
+import { formatChange, formatStatus } from "./status.ts";
 
 const ISSUED = { podName: "istiod-1", state: CertificateState.CERTIFICATE_STATE_ISSUED, evidence: "not asked yet" };
 
@@ -18,4 +18,9 @@ test("meshctl status - an istiod is shown with its fault, else that its agent is
   assert.match(lineOf({ connected: false }), /the istiod-agent is away: nobody renews this certificate$/);
   assert.match(lineOf({ connected: true }), /not asked yet$/);
   assert.match(lineOf({ connected: true, state: CertificateState.CERTIFICATE_STATE_FINISHED }), / -\s*$/);
+});
+
+test("meshctl status - of several answers in a row each has its time", () => {
+  const text = formatChange({ virtualMeshes: [], sourceProblems: [] }, Date.parse("2026-01-01T12:00:00.5Z"));
+  assert.equal(text, "2026-01-01T12:00:00Z\n\nno virtual mesh\n");
 });

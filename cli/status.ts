@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { systemClock } from "../common/runtime/clock.ts";
 import { defineOptions } from "../common/runtime/config.ts";
 import { MeshError } from "../common/runtime/errors.ts";
 import { type AnyCommand, command } from "../common/runtime/process.ts";
@@ -22,7 +23,11 @@ import { formatName } from "./names.ts";
 const statusOptions = defineOptions({
   ...connectionOptions,
   ...outputOptions,
-  watch: { path: "watch", schema: booleanSwitch.default(false), help: "print each change until stopped" },
+  watch: {
+    path: "watch",
+    schema: booleanSwitch.default(false),
+    help: "print each change with its time, until stopped",
+  },
 });
 
 const status = command({
@@ -40,13 +45,17 @@ const status = command({
       );
       for await (const response of responses) {
         if (config.json) printJson(WatchStatusResponse.toJSON(response));
-        else print(formatStatus(response));
+        else print(config.watch ? formatChange(response, systemClock.now()) : formatStatus(response));
         if (!config.watch) return;
-        print("");
       }
       if (!config.watch) throw new MeshError("unavailable", "the server ended the call without an answer");
     }),
 });
+
+/** One of several answers in a row: when it was heard, and what it says. */
+export function formatChange(response: Parameters<typeof formatStatus>[0], nowMs: number): string {
+  return `${formatTime(new Date(nowMs))}\n\n${formatStatus(response)}\n`;
+}
 
 /** Two tables, the virtual meshes and one line for each istiod, and then what is wrong with the sources. */
 export function formatStatus({
