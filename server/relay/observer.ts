@@ -4,7 +4,7 @@ import type { ErrorCode } from "../../common/runtime/errors.ts";
 export interface RelayObserver {
   /** A session began ("ok"), or was refused. */
   connect(outcome: "ok" | ErrorCode): void;
-  /** A session ended; "left": by the agent. */
+  /** A session ended; "left": by the agent, or because the connection to it broke. */
   disconnect(reason: "left" | ErrorCode): void;
   push(kind: "difference" | "whole_set", bytes: number): void;
   /** What an agent said of one resource. */

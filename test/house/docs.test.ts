@@ -257,3 +257,16 @@ test("docs - every npm script that is named exists, and CI runs the README's tes
     /^npm ci$[^]*^npm run generate$[^]*git diff --exit-code -- proto\/gen[^]*^npm test$/m,
   );
 });
+
+test("docs - every command of meshctl that a document or a hint names exists", async () => {
+  const names = [...commandsOfMeshctl().keys()];
+  const groups = names.map((name) => name.split(" ")).flatMap(([, group, sub]) => (sub === undefined ? [] : [group]));
+  const command = new RegExp(`meshctl\\s(?:${groups.join("|")})\\s[a-z-]+`, "g");
+  const files = await sources(["*.md", "{docs,deploy}/**/*.md", "{common,server,agent,istiod-agent,cli}/**/*.ts"]);
+  const named = files.flatMap(({ text }) => [...text.matchAll(command)].map(([words]) => words.replaceAll("\n", " ")));
+  assert.ok(named.length > 50, `${named.length} found`);
+  assert.deepEqual(
+    [...new Set(named)].filter((words) => !names.includes(words)),
+    [],
+  );
+});
