@@ -263,7 +263,7 @@ export class Hub {
       this.agents.leave(session);
       this.#observer.disconnect(reason?.code ?? "left");
     }
-    this.#options.sessions.end(info, reason?.message ?? "the agent left");
+    this.#options.sessions.end(info, reason?.message ?? "the agent left, or the connection to it broke");
     this.#options.onSessionChange(cluster);
   }
 

@@ -59,7 +59,10 @@ suite("real api server, two replicas", { skip: skipWithout(API_SERVER_TOOLS) }, 
     assert.equal(status?.identity?.state, "ENROLLED");
     session.close();
     for (const replica of replicas()) await replica.until("has left", "cluster-1", ({ connected }) => !connected);
-    assert.equal((await cluster("cluster-1")).status?.session?.endReason, "the agent left");
+    assert.equal(
+      (await cluster("cluster-1")).status?.session?.endReason,
+      "the agent left, or the connection to it broke",
+    );
   });
 
   test("real replicas - a token used twice at two replicas in one moment gives one identity", async () => {
