@@ -126,6 +126,7 @@ const SITUATIONS: readonly (readonly [what: string, Situation, stage: string | u
       [
         /VirtualMesh vm\.gloo-mesh, generation 3, asks for it/,
         /generation 4 is refused, this one stays in force: bad ttl/,
+        /next +mend the edit that is refused; of what stays in force: it is about to be sent/,
       ],
     ],
     [
@@ -133,7 +134,7 @@ const SITUATIONS: readonly (readonly [what: string, Situation, stage: string | u
       {
         session: { identity: "ENROLLED", endedAt: at(7), endReason: "the agent left" },
         mesh: IN_FORCE,
-        resource: { held: HeldResource.create({ version: Buffer.alloc(32, 1) }) },
+        resource: { sentAt: at(6), held: HeldResource.create({ version: Buffer.alloc(32, 1) }) },
       },
       "waiting",
       [
@@ -233,6 +234,16 @@ test("explain - shows one certificate by its name, with or without namespace, an
   for (const name of [NAME.name, `${NAME.name}.gloo-mesh`])
     assert.equal(only(explanation, name).certificates.length, 1);
   assert.throws(() => only(explanation, "gone"), { code: "not_found", hint: `it has ${NAME.name}.gloo-mesh` });
+});
+
+test("explain - a mesh that was taken out is let go when its agent is there to be told", () => {
+  const nextWith = (session: Session): string => {
+    const answers = answersOf({ session, mesh: {} });
+    const surplus = [HeldResource.create({ name: NAME })];
+    return explain({ ...answers, intent: { ...answers.intent, surplus } }).certificates[0]?.next ?? "";
+  };
+  assert.match(nextWith(CONNECTED), /^the agent is told to let it go/);
+  assert.match(nextWith({ identity: "REVOKED" }), /^when it is connected, the agent is told to let it go/);
 });
 
 test("explain - what agents say drives no terminal", () => {

@@ -102,7 +102,7 @@ function ofMesh(mesh: KnownMesh, answers: ClusterAnswers): CertificateExplanatio
     ...(surplus ? ["its agent has not acknowledged yet that it was taken out"] : []),
   ];
   const next = surplus
-    ? "the agent is told to let it go, and does so once no istiod uses it"
+    ? `${answers.session?.connected ? "" : "when it is connected, "}the agent is told to let it go, and does so once no istiod uses it`
     : "write a VirtualMesh that lists this mesh, or mend the one that does";
   return { name, mesh: name, ...inForce(mesh), stage: "unwanted", why, istiods: [], next };
 }
@@ -115,7 +115,7 @@ function ofResource(
   const { certificate, version, held, sentAt, answeredAt } = resource;
   const virtualMesh = formatName(mesh?.virtualMesh ?? certificate?.virtualMesh);
   const istiods = istiodsOf(resource, answers.status.virtualMeshes);
-  const stage = stageOf(resource, istiods);
+  const stage = stageOf(resource, istiods, answers.session);
   const heldVersion = resource.acknowledged ? version : held?.version;
   const facts = {
     name: formatName(certificate?.name),
@@ -131,16 +131,22 @@ function ofResource(
     ...(resource.rejected !== "" && { refusal: refusalOf(resource) }),
     istiods,
   };
-  return { ...facts, next: nextOfCertificate(facts, answers.session) };
+  const mend = whatToMend(virtualMesh, mesh, answers.status.virtualMeshes);
+  return { ...facts, next: `${mend}${nextOfCertificate(facts, answers.session)}` };
 }
 
-function stageOf(resource: IntentResource, istiods: readonly IstiodExplanation[]): Stage {
+function stageOf(
+  resource: IntentResource,
+  istiods: readonly IstiodExplanation[],
+  session: ClusterSession | undefined,
+): Stage {
   if (resource.acknowledged) {
     const isInUse = istiods.length > 0 && istiods.every(({ state }) => state === "FINISHED");
     return isInUse ? "in use" : "stored";
   }
   if (resource.rejected !== "") return "refused";
-  return resource.sentAt && !resource.answeredAt ? "sent" : "waiting";
+  // What was under way when a session ended is sent anew by the next one.
+  return session?.connected && resource.sentAt && !resource.answeredAt ? "sent" : "waiting";
 }
 
 function refusalOf({ rejectedCode: code, rejected: message, refusals: times, retryAt }: IntentResource): Refusal {
@@ -178,16 +184,27 @@ function inForce({ virtualMesh, generation }: KnownMesh): Pick<CertificateExplan
   return virtualMesh ? { virtualMesh: formatName(virtualMesh), generation: Number(generation) } : {};
 }
 
-function whyWanted(name: string, mesh: KnownMesh | undefined, virtualMeshes: readonly VirtualMeshStatus[]): string[] {
+function whatToMend(name: string, mesh: KnownMesh | undefined, virtualMeshes: readonly VirtualMeshStatus[]): string {
+  const isRefused = newerThan(mesh, name, virtualMeshes)?.state === "INVALID";
+  return isRefused ? "mend the edit that is refused; of what stays in force: " : "";
+}
+
+/** A generation that people see, while the older one of `mesh` is in force. */
+function newerThan(mesh: KnownMesh | undefined, name: string, virtualMeshes: readonly VirtualMeshStatus[]) {
   const found = virtualMeshes.find((each) => formatName(each.name) === name);
-  const { observedGeneration, state, errors } = shownStatus.parse(found?.status ?? {});
-  const generation = mesh?.virtualMesh ? Number(mesh.generation) : undefined;
-  const of = generation === undefined ? "" : `, generation ${generation},`;
+  const status = shownStatus.parse(found?.status ?? {});
+  return mesh?.virtualMesh && status.observedGeneration > Number(mesh.generation) ? status : undefined;
+}
+
+function whyWanted(name: string, mesh: KnownMesh | undefined, virtualMeshes: readonly VirtualMeshStatus[]): string[] {
+  const of = mesh?.virtualMesh ? `, generation ${mesh.generation},` : "";
   const why = [`VirtualMesh ${name}${of} asks for it`];
-  if (generation !== undefined && observedGeneration > generation) {
+  const newer = newerThan(mesh, name, virtualMeshes);
+  if (newer) {
+    const { observedGeneration, state, errors } = newer;
     const fate = state === "INVALID" ? "is refused" : "is not in force yet";
     why.push(`generation ${observedGeneration} ${fate}, this one stays in force: ${errors.join("; ") || state}`);
-  } else if (found === undefined) {
+  } else if (!virtualMeshes.some((each) => formatName(each.name) === name)) {
     why.push(`VirtualMesh ${name} is gone; what it asked for last stays in force`);
   }
   return why;
