@@ -51,7 +51,7 @@ export function listenerTasks(parts: ServerParts, { config, clock, log, onCall }
       listen: config.relayListen,
       credentials: () => pki.certificate.relay,
       services: [relay, admin, changes],
-      authorize: methodTable(relayMethods(registry)),
+      authorize: methodTable(relayMethods(registry, clock)),
       reflect: [RELAY_SERVICE, ADMIN_SERVICE, REGISTRY_SERVICE],
     },
     ...(config.disableRelayCa ? {} : { enrollment: enrollmentListener }),

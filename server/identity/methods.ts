@@ -1,5 +1,7 @@
+import { type Clock, systemClock } from "../../common/runtime/clock.ts";
 import type { Caller, MethodTable } from "../../common/session/server.ts";
 import type { PeerIdentity } from "../../common/session/tls.ts";
+import { RateLimit } from "./rate-limit.ts";
 import type { ClusterRegistry } from "./registry.ts";
 
 /** Principal of a call that a cluster's agent makes. */
@@ -16,14 +18,43 @@ export interface OperatorPrincipal {
 
 type Rule = (caller: Caller) => unknown;
 
-const debugMethods = (rule: Rule): MethodTable => ({
-  "/grpc.reflection.v1.ServerReflection/*": rule,
-  "/grpc.reflection.v1alpha.ServerReflection/*": rule,
-  "/grpc.health.v1.Health/*": rule,
+/** How often one caller may call: so many at once, then so many a second. Or the handler counts, which knows more. */
+type Rate = { readonly perSecond: number; readonly burst: number } | "by its handler";
+
+/** Who may call a method that strangers can reach, and how often: neither is left to chance. */
+interface Entry {
+  readonly rule: (caller: Caller) => OperatorPrincipal | ClusterPrincipal | Promise<ClusterPrincipal> | undefined;
+  readonly rate: Rate;
+}
+
+const READING: Rate = { perSecond: 50, burst: 500 };
+const CHANGING: Rate = { perSecond: 10, burst: 100 };
+
+/** The rule, with the rate behind it: who is refused uses up nothing. */
+function rated(entries: Readonly<Record<string, Entry>>, clock: Clock): MethodTable {
+  const withRate = ([method, { rule, rate }]: [string, Entry]): [string, Rule] => {
+    if (rate === "by its handler") return [method, rule];
+    const limit = new RateLimit({ clock, ...rate, what: `calls of ${method}` });
+    return [
+      method,
+      async (caller) => {
+        const principal = await rule(caller);
+        limit.take(principal === undefined ? "" : "operator" in principal ? principal.operator : principal.cluster);
+        return principal;
+      },
+    ];
+  };
+  return Object.fromEntries(Object.entries(entries).map(withRate));
+}
+
+const debugMethods = <T>(entry: T) => ({
+  "/grpc.reflection.v1.ServerReflection/*": entry,
+  "/grpc.reflection.v1alpha.ServerReflection/*": entry,
+  "/grpc.health.v1.Health/*": entry,
 });
 
 /** 9900: agents have their session, operators the rest. */
-export function relayMethods(registry: ClusterRegistry): MethodTable {
+export function relayMethods(registry: ClusterRegistry, clock: Clock = systemClock): MethodTable {
   const cluster = async ({ certificate }: Caller): Promise<ClusterPrincipal> => {
     const peer = registry.peerOf(certificate);
     return { cluster: (await registry.admit(peer)).name, peer };
@@ -31,16 +62,17 @@ export function relayMethods(registry: ClusterRegistry): MethodTable {
   const operator = ({ certificate }: Caller): OperatorPrincipal => ({
     operator: registry.admitOperator(certificate),
   });
-  return {
-    "/relay.v1.RelayService/Connect": cluster,
-    "/relay.v1.RelayService/RenewCertificate": cluster,
-    "/admin.v1.AdminService/*": operator,
-    "/admin.v1.RegistryService/*": operator,
-    ...debugMethods(operator),
+  const entries: Readonly<Record<string, Entry>> = {
+    "/relay.v1.RelayService/Connect": { rule: cluster, rate: "by its handler" },
+    "/relay.v1.RelayService/RenewCertificate": { rule: cluster, rate: "by its handler" },
+    "/admin.v1.AdminService/*": { rule: operator, rate: READING },
+    "/admin.v1.RegistryService/*": { rule: operator, rate: CHANGING },
+    ...debugMethods({ rule: operator, rate: READING }),
   };
+  return rated(entries, clock);
 }
 
-/** 9901: one method, for callers that nobody knows yet. */
+/** 9901: one method, for callers that nobody knows yet; its handler counts them by address. */
 export const enrollmentMethods: MethodTable = { "/enrollment.v1.EnrollmentService/Enroll": () => undefined };
 
 const local =
