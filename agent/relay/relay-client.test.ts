@@ -4,6 +4,7 @@ import { IssuedCertificateStatus } from "../../proto/gen/certificates/v1/certifi
 import type { ConnectRequest, ConnectResponse } from "../../proto/gen/relay/v1/relay.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import { type Log, silentLog } from "../../common/runtime/log.ts";
+import { MeshError } from "../../common/runtime/errors.ts";
 import { ManualClock } from "../../common/runtime/manual-clock.ts";
 import { IntentHolder } from "../apply/intent-holder.ts";
 import { NOTHING_HELD } from "../apply/apply-machine.ts";
@@ -18,6 +19,8 @@ class SilentServer {
   readonly written: ConnectRequest[] = [];
   /** Whether it takes what is written to it. */
   isReading = true;
+  /** Whether nobody listens. */
+  isAway = false;
   readonly #messages: readonly ConnectResponse[];
 
   constructor(...messages: readonly NonNullable<ConnectResponse["message"]>[]) {
@@ -27,9 +30,11 @@ class SilentServer {
   dial(): RelayChannel {
     this.dials.set((this.dials.value ?? 0) + 1);
     const messages = this.#messages;
+    const { isAway } = this;
     return {
       connect: (signal) => ({
         messages: async function* () {
+          if (isAway) throw new MeshError("unavailable", "connection refused");
           yield* messages;
           await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
         },
@@ -195,4 +200,19 @@ test("relay client - a status that changes without rest is told ten times a seco
   assert.ok(told.length >= 10 && told.length <= 12, `${told.length} messages`);
   assert.equal(told.at(-1)?.certificates[0]?.name?.name, "change-99");
   await end();
+});
+
+test("relay client - is back within the cap of its waits, however long the server was away", async () => {
+  for (const outageS of [3, 60, 900]) {
+    const server = new SilentServer(welcome(20n));
+    server.isAway = true;
+    const { client, pass, end } = await setUp(server);
+    const kind = (): string | undefined => client.state.value?.kind;
+    await pass(outageS * 1_000);
+    assert.equal(kind(), "offline");
+    server.isAway = false;
+    await pass(6_000);
+    assert.equal(kind(), "connected", `${outageS} s`);
+    await end();
+  }
 });

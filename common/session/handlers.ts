@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { handleBidiStreamingCall, handleServerStreamingCall, handleUnaryCall, Metadata } from "@grpc/grpc-js";
 import { MeshError } from "../runtime/errors.ts";
+import { Inbox } from "./inbox.ts";
 import { toStatus } from "./status.ts";
 
 /** What a handler knows about its caller. `P` is what the listener's authorization made of it. */
@@ -86,8 +87,7 @@ export function bidi<Req, Res, P>(
 ): handleBidiStreamingCall<Req, Res> {
   return (call) => {
     const { context, finish } = contextOf<P>(call);
-    // destroyOnReturn: leaving the loop early must not tear the call down before its status is sent (grpc-node#1839).
-    const requests = call.iterator({ destroyOnReturn: false }) as AsyncIterable<Req>;
+    const requests = new Inbox<Req>(call);
     settle(call, handler(requests, sender(call, context.signal), context), { signal: context.signal, finish });
   };
 }

@@ -91,7 +91,7 @@ export class Hub {
     try {
       session = this.#open(info, hello, send);
       // When the server ends the session the reader is left behind; it ends with the call.
-      await Promise.race([this.#read(iterator, session), aborted(AbortSignal.any([call.signal, session.ended]))]);
+      await Promise.race([this.#read(iterator, session), aborted(call.signal), aborted(session.ended)]);
     } catch (error) {
       // A breach of the protocol is why it ends; a call that is over is not.
       if (!call.signal.aborted) session?.end(MeshError.from(error));

@@ -1,4 +1,5 @@
 import { ConnectResponse, RelayServiceService, type RenewCertificateRequest } from "../../proto/gen/relay/v1/relay.ts";
+import { encodeMessage } from "../../common/session/encode.ts";
 import { bidi, unary } from "../../common/session/handlers.ts";
 import type { ServerIdentity } from "../identity/identity.ts";
 import type { ClusterPrincipal } from "../identity/methods.ts";
@@ -13,7 +14,7 @@ const definition = {
   connect: {
     ...RelayServiceService.connect,
     responseSerialize: (message: Outgoing): Buffer =>
-      Buffer.isBuffer(message) ? message : Buffer.from(ConnectResponse.encode(message).finish()),
+      Buffer.isBuffer(message) ? message : encodeMessage(ConnectResponse, message),
   },
 };
 

@@ -1,5 +1,6 @@
 import { ConnectResponse, type ConnectRequest } from "../../proto/gen/relay/v1/relay.ts";
 import { clip, soundTime } from "../../common/session/bounds.ts";
+import { encodeMessage } from "../../common/session/encode.ts";
 import type { Send } from "../../common/session/handlers.ts";
 import { keyOf, type Versions } from "../../common/session/resource-set.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
@@ -185,7 +186,7 @@ export function createPushEncoder(maxBytes = KEPT_BYTES): PushEncoder {
     const key = `${push.id}/${push.base.toString("hex")}/${push.digest.toString("hex")}/${removals}`;
     const known = cache.get(key);
     if (known) return known;
-    const bytes = Buffer.from(ConnectResponse.encode({ message: { $case: "push", value: push } }).finish());
+    const bytes = encodeMessage(ConnectResponse, { message: { $case: "push", value: push } });
     if (bytes.length > maxBytes) return bytes;
     cache.set(key, bytes);
     size += bytes.length;

@@ -1,6 +1,7 @@
 import type { IssuedCertificate } from "../../common/api/certificates.ts";
 import type { Mesh } from "../../common/api/discovery.ts";
 import { nameOf, refKey } from "../../common/api/meta.ts";
+import { encodeMessage } from "../../common/session/encode.ts";
 import { wireResource, type WireResource } from "../../common/session/resource-set.ts";
 import { IssuedCertificate as WireCertificate } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { AcceptedIntent } from "../intent/verdict.ts";
@@ -9,8 +10,7 @@ import { translate } from "./translate.ts";
 
 /** An IssuedCertificate as it is pushed. */
 export function toWireResource(certificate: IssuedCertificate): WireResource {
-  const content = Buffer.from(WireCertificate.encode(encodeIssuedCertificate(certificate)).finish());
-  return wireResource(nameOf(certificate), content);
+  return wireResource(nameOf(certificate), encodeMessage(WireCertificate, encodeIssuedCertificate(certificate)));
 }
 
 /** What an intent asks of one mesh, as it is pushed; undefined when it asks for nothing. */
