@@ -29,7 +29,7 @@ function restrictedImports(folder, rooms) {
 const roomsBut = (room) => [...ROOMS, ...OUTER].filter((other) => other !== room);
 
 export default tseslint.config(
-  { ignores: ["dist/", "proto/gen/", "node_modules/", "**/*.gen.ts", "**/*.js"] },
+  { ignores: ["dist/", "dist.*/", "proto/gen/", "node_modules/", "**/*.gen.ts", "**/*.js"] },
   {
     files: ["**/*.ts"],
     extends: [tseslint.configs.strictTypeChecked],

@@ -1,5 +1,5 @@
 /** Bundles the programs into dist/: what ships, and what the demo runs. */
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 import { NODE_FLAGS, PROGRAMS } from "./programs.ts";
 
@@ -55,4 +55,17 @@ export async function buildPrograms(outDir: string) {
   return metafile;
 }
 
-if (import.meta.main) await buildPrograms("dist");
+/** Builds beside `outDir` and takes its place at once: whoever runs a program of it meanwhile finds the old or the new one. */
+async function replacePrograms(outDir: string): Promise<void> {
+  const [fresh, old] = ["new", "old"].map((name) => `${outDir}.${process.pid}.${name}`) as [string, string];
+  try {
+    await buildPrograms(fresh);
+    mkdirSync(outDir, { recursive: true });
+    renameSync(outDir, old);
+    renameSync(fresh, outDir);
+  } finally {
+    for (const folder of [fresh, old]) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+if (import.meta.main) await replacePrograms("dist");
