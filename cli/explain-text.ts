@@ -51,7 +51,11 @@ function delivery({ stage, sentAt, answeredAt }: CertificateExplanation): string
   const isStored = stage === "stored" || stage === "in use";
   if (!sentAt) return isStored ? [row("stored", "its agent holds it; when it was sent is not known here")] : [];
   const answer = isStored ? "stored" : "answered";
-  return [row("sent", formatTime(sentAt)), ...(answeredAt ? [row(answer, formatTime(answeredAt))] : [])];
+  const isLost = stage === "waiting" && !answeredAt;
+  return [
+    row("sent", `${formatTime(sentAt)}${isLost ? ", in a session that ended before an answer" : ""}`),
+    ...(answeredAt ? [row(answer, formatTime(answeredAt))] : []),
+  ];
 }
 
 /** undefined: what the agent holds is not known. */

@@ -150,6 +150,15 @@ const SITUATIONS: readonly (readonly [what: string, Situation, stage: string | u
       [/--renew-token/],
     ],
     [
+      "a push whose session ended before the answer",
+      { session: { identity: "ENROLLED" }, mesh: IN_FORCE, resource: { sentAt: at(1) } },
+      "waiting",
+      [
+        /sent +2026-01-01T12:01:00Z, in a session that ended before an answer/,
+        /next +it is sent when the agent is connected/,
+      ],
+    ],
+    [
       "a push on its way",
       { session: CONNECTED, mesh: IN_FORCE, resource: { sentAt: at(1) } },
       "sent",

@@ -145,8 +145,9 @@ function stageOf(
     return isInUse ? "in use" : "stored";
   }
   if (resource.rejected !== "") return "refused";
-  // What was under way when a session ended is sent anew by the next one.
-  return session?.connected && resource.sentAt && !resource.answeredAt ? "sent" : "waiting";
+  // What was sent in a session that is over is sent again.
+  const isInSession = session?.connected === true && (resource.sentAt ?? 0) >= (session.connectedAt ?? 0);
+  return resource.sentAt && !resource.answeredAt && isInSession ? "sent" : "waiting";
 }
 
 function refusalOf({ rejectedCode: code, rejected: message, refusals: times, retryAt }: IntentResource): Refusal {

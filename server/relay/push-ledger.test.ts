@@ -50,11 +50,19 @@ class World {
     return push;
   }
 
+  /** The agent stores all of a push, and its answer is lost. */
+  store(push: Push): void {
+    for (const { name, content } of push.upserts) {
+      const key = keyOf(name ?? assert.fail());
+      this.#held.set(key, wireResource({ namespace: "", name: "" }, content).version);
+    }
+  }
+
   /** The agent stores all of a push, or refuses all of it. */
   answer(push: Push, nowMs: number, refusal?: { readonly code: string; readonly message: string }): void {
-    const results = push.upserts.map(({ name, content }) => {
+    if (!refusal) this.store(push);
+    const results = push.upserts.map(({ name }) => {
       const key = keyOf(name ?? assert.fail());
-      if (!refusal) this.#held.set(key, wireResource({ namespace: "", name: "" }, content).version);
       const outcome = ResourceOutcome[refusal ? "RESOURCE_OUTCOME_REJECTED" : "RESOURCE_OUTCOME_APPLIED"];
       const heldVersion = Buffer.from(this.#held.get(key) ?? "", "hex");
       return { name, outcome, retriable: true, heldVersion, ...(refusal ?? { code: "", message: "" }) };
@@ -115,6 +123,19 @@ test("push ledger - an agent that is away is shown by what it held last", () => 
   world.want(next);
   const [shown] = viewIntent(desiredOf(next), world.ledger.machine, world.ledger).resources;
   assert.deepEqual([shown?.held?.certificate?.hosts, shown?.sentAt], [["old"], undefined]);
+});
+
+test("push ledger - an answer that was lost with its session is taken from what the agent says at its next connect", () => {
+  const world = new World();
+  const wanted = resource("a", "1");
+  world.want(wanted);
+  world.connect(0);
+  const push = world.push(10);
+  world.ledger.ended();
+  world.store(push);
+  world.connect(500);
+  assert.deepEqual(world.ledger.delivery(KEY), { version: wanted.version, sentAtMs: 10, answeredAtMs: 500 });
+  assert.ok(world.ledger.isInSync);
 });
 
 test("push ledger - counts pushes, answers and refusals, and times only while the agent is connected", () => {

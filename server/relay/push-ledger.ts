@@ -90,6 +90,12 @@ export class PushLedger {
     this.#lateSinceMs = this.isInSync ? undefined : nowMs;
     if (!this.machine.held) this.#wholeSetReason = "what the agent held when it connected is not known here";
     this.#keepContents(new Map());
+    // An answer that was lost with its session: what the agent says to hold is one, too.
+    for (const [key, delivery] of this.#deliveries) {
+      const isHeld = this.machine.held?.get(key) === delivery.version;
+      if (isHeld && delivery.answeredAtMs === undefined)
+        this.#deliveries.set(key, { ...delivery, answeredAtMs: nowMs });
+    }
   }
 
   /** Something else may be wanted than before. */

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { Mesh } from "../../common/api/discovery.ts";
 import type { VirtualMesh } from "../../common/api/virtual-mesh.ts";
 import type { MeshesStatus } from "../../server/admin/services.ts";
+import { viewIntent } from "../../server/relay/views.ts";
 import { LocalSessions } from "../../server/store/local-sessions.ts";
 import { API_SERVER_TOOLS, startApiServer, type ApiServer } from "../harness/api-server.ts";
 import { temporaryFolder, type TemporaryFolder } from "../harness/folder.ts";
@@ -173,6 +174,17 @@ describe("real kubernetes pipeline", { skip: skipWithout(API_SERVER_TOOLS) }, ()
       await setting.api.kubectl(["get", "mesh", ...IN_NAMESPACE]),
       /cluster-1 +cluster-1 +1\.27\.0 +virtual-mesh +FINISHED +2030/,
     );
+    const name = { namespace: "gloo-mesh", name: mesh?.metadata.name ?? "" };
+    const virtualMeshName = { namespace: "gloo-mesh", name: "virtual-mesh" };
+    for (const { pipeline, intents } of [setting.replica(0), setting.replica(1)]) {
+      const known = await until("the mesh is known", async () => [...pipeline.meshes("cluster-1")].at(0));
+      assert.deepEqual(known, { mesh: name, virtualMesh: virtualMeshName, generation: 1n, lack: "" });
+      // Whoever holds the session, each tells what the agent holds.
+      await until("what is held is told", async () => {
+        const { resources, surplus } = viewIntent(intents.get("cluster-1"), pipeline.answers?.("cluster-1"));
+        return resources.length === 1 && surplus.length === 0 && resources[0]?.acknowledged === true;
+      });
+    }
     const told = await setting.toldBy("both the same", ({ virtualMeshes }) => virtualMeshes[0]?.clusters.length === 2);
     assert.deepEqual(told.virtualMeshes[0]?.status, virtualMesh?.status);
     assert.deepEqual(

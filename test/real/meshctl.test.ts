@@ -285,6 +285,11 @@ suite("real meshctl", { skip: skipWithout(API_SERVER_TOOLS) }, () => {
     assert.match(listed.stdout, /^cluster-1 .*9\.9\.9/m);
     assert.match((await meshctl("status")).stdout, /^vm\.gloo-mesh/m);
     assert.match((await meshctl("intent", "cluster-1")).stdout, /^ic\.gloo-mesh/m);
+    assert.match((await meshctl("relay", "explain", "cluster-1")).stdout, /^ic\.gloo-mesh: waiting$/m);
+    assert.match(
+      (await meshctl("relay", "diff", "cluster-1")).stdout,
+      /^\? ic\.gloo-mesh: unknown; held unknown, wanted cdcd/m,
+    );
     const operator = await meshctl("operator", "issue", "alice", "--out-dir", world.folder.path);
     assert.equal(operator.code, 0, operator.stderr);
     mayExec = false;

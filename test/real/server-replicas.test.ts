@@ -53,12 +53,20 @@ suite("real api server, two replicas", { skip: skipWithout(API_SERVER_TOOLS) }, 
     const [here, there] = await Promise.all(
       replicas().map((replica) => replica.until("is connected", "cluster-1", ({ connected }) => connected)),
     );
-    for (const told of [here, there]) assert.deepEqual([told?.epoch, told?.identity], [session.epoch, "ENROLLED"]);
+    for (const told of [here, there]) {
+      assert.deepEqual([told?.epoch, told?.identity, told?.replica], [session.epoch, "ENROLLED", "replica-b"]);
+    }
+    // What was pushed is counted by the replica that pushed it, and made up by no other.
+    assert.deepEqual([here?.lastSeenAt, here?.types[0]?.lastPushAt], [undefined, undefined]);
+    assert.ok(there?.lastSeenAt);
     const { status } = await cluster("cluster-1");
     assert.deepEqual([status?.session?.replica, status?.session?.connected], ["replica-b", true]);
     assert.equal(status?.identity?.state, "ENROLLED");
     session.close();
-    for (const replica of replicas()) await replica.until("has left", "cluster-1", ({ connected }) => !connected);
+    for (const replica of replicas()) {
+      const left = await replica.until("has left", "cluster-1", ({ connected, endedAt }) => !connected && !!endedAt);
+      assert.equal(left.endReason, "the agent left, or the connection to it broke");
+    }
     assert.equal(
       (await cluster("cluster-1")).status?.session?.endReason,
       "the agent left, or the connection to it broke",

@@ -315,7 +315,7 @@ export interface IntentResource {
   sentAt:
     | Date
     | undefined;
-  /** When the agent answered to that; unset: it did not. */
+  /** When the agent answered to that, or said at its next connect that it holds it; unset: it did not. */
   answeredAt: Date | undefined;
 }
 
