@@ -3,6 +3,8 @@ import type { BenchSettings, Part } from "./config.ts";
 import { measureEndToEnd } from "./end-to-end/end-to-end.ts";
 import type { Figure } from "./figures.ts";
 import { measureRelay } from "./relay/relay.ts";
+import { measureRestart } from "./relay/restart.ts";
+import { measureSlow } from "./relay/slow.ts";
 import { measureSidecar } from "./sidecar/sidecar.ts";
 
 /** What every part of the bench gets beside its settings. */
@@ -21,6 +23,8 @@ export interface Workplace extends BenchContext {
 const MEASURES: Readonly<Record<Part, (settings: BenchSettings, workplace: Workplace) => Promise<readonly Figure[]>>> =
   {
     relay: measureRelay,
+    slow: measureSlow,
+    restart: measureRestart,
     "end-to-end": measureEndToEnd,
     sidecar: measureSidecar,
   };

@@ -11,6 +11,8 @@ export interface Usage {
   /** Microseconds of CPU, user and system, since its start. */
   readonly cpuUs: number;
   readonly rssBytes: number;
+  /** What lives on V8's heap and beside it. */
+  readonly heldBytes: number;
 }
 
 export interface ChildOptions {
@@ -45,7 +47,8 @@ process.on("message", ({ id, usage, gc }) => {
   if (!usage) return;
   if (gc) collect();
   const { user, system } = process.cpuUsage();
-  process.send({ id, result: { cpuUs: user + system, rssBytes: process.memoryUsage.rss() } });
+  const { rss, heapUsed, external } = process.memoryUsage();
+  process.send({ id, result: { cpuUs: user + system, rssBytes: rss, heldBytes: heapUsed + external } });
 });
 process.channel.unref();
 process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
@@ -119,6 +122,12 @@ export class Child<C extends Calls = Calls> implements AsyncDisposable {
       done.abort();
       this.#listeners.delete(look);
     }
+  }
+
+  /** Ends it as a crash does. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this[Symbol.asyncDispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -16,6 +16,8 @@ export interface Goal {
 /** Something measured on our programs and, where there is one, on a bare limit in the same run. */
 export interface Figure {
   readonly name: string;
+  /** Of a fleet of so many, where the figure is one of a fleet. */
+  readonly agents?: number;
   readonly unit: string;
   readonly ours: Sample;
   readonly bare?: Sample;
@@ -39,16 +41,14 @@ export function sampleOf(values: readonly number[]): Sample {
   };
 }
 
+/** What is known of a figure before it is measured. */
+export type FigureHead = Pick<Figure, "name" | "agents" | "unit" | "goal">;
+
 /** `bare` has as many values as `ours`, taken beside them. */
-export function figureOf(
-  { name, unit, goal }: Pick<Figure, "name" | "unit" | "goal">,
-  ours: readonly number[],
-  bare?: readonly number[],
-): Figure {
+export function figureOf({ goal, ...head }: FigureHead, ours: readonly number[], bare?: readonly number[]): Figure {
   const ratio = bare && sampleOf(ours.map((value, index) => value / (bare[index] ?? Number.NaN)));
   const figure = {
-    name,
-    unit,
+    ...head,
     ours: sampleOf(ours),
     ...(bare && ratio ? { bare: sampleOf(bare), ratio } : {}),
   };

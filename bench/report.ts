@@ -47,7 +47,16 @@ export async function reportOf(settings: BenchSettings, measure: () => Promise<r
   };
 }
 
-const TITLES = ["figure", "unit", "ours (min..max)", "bare (min..max)", "ratio (min..max)", "goal", "verdict"];
+const TITLES = [
+  "figure",
+  "agents",
+  "unit",
+  "ours (min..max)",
+  "bare (min..max)",
+  "ratio (min..max)",
+  "goal",
+  "verdict",
+];
 
 /** For a terminal. */
 export function formatReport({ machine, settings, durationMs, figures }: Report): string {
@@ -57,13 +66,21 @@ export function formatReport({ machine, settings, durationMs, figures }: Report)
     formatTable(TITLES, figures.map(rowOf)),
     "",
     `node ${node}, ${cores} cores of ${cpu}, load ${before ?? "?"} before and ${after ?? "?"} after`,
-    `${settings.agents} agents, ${settings.repetitions} repetitions of ${settings.rounds} rounds, ` +
-      `${settings.fileAgents} agents end to end, ${(durationMs / 1000).toFixed(0)} s in all`,
+    `${settings.repetitions} repetitions, ${(durationMs / 1000).toFixed(0)} s in all`,
   ].join("\n");
 }
 
-function rowOf({ name, unit, ours, bare, ratio, goal, met }: Figure): Cell[] {
-  return [name, unit, range(ours), range(bare), range(ratio, 2), goalText(goal, unit), verdict(met)];
+function rowOf({ name, agents, unit, ours, bare, ratio, goal, met }: Figure): Cell[] {
+  return [
+    name,
+    agents === undefined ? "-" : String(agents),
+    unit,
+    range(ours),
+    range(bare),
+    range(ratio, 2),
+    goalText(goal, unit),
+    verdict(met),
+  ];
 }
 
 function range(sample: Sample | undefined, digits?: number): string {

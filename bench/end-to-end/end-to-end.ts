@@ -65,12 +65,12 @@ export async function measureEndToEnd(
   }
   return [
     figureOf(
-      { name: `file change to the last of ${agents} results`, unit: "ms" },
+      { name: "file change to the last result", agents, unit: "ms" },
       changes.map(({ wallMs }) => wallMs),
       changes.map(({ bareWallMs }) => bareWallMs),
     ),
     figureOf(
-      { name: "server CPU per agent, file change to stored status", unit: "us" },
+      { name: "server CPU per agent, file change to stored status", agents, unit: "us" },
       changes.map(({ cpuUs }) => cpuUs),
       changes.map(({ bareCpuUs }) => bareCpuUs),
     ),
@@ -93,7 +93,7 @@ async function measureChange(
 }
 
 async function measureBare(bare: Side, agents: number): Promise<Pick<Change, "bareWallMs" | "bareCpuUs">> {
-  const { wallMs, cpuUs } = await bare.server.call("push", "same");
+  const { wallMs, cpuUs } = await bare.server.call("push", { content: "same" });
   return { bareWallMs: wallMs, bareCpuUs: cpuUs / agents };
 }
 

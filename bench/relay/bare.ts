@@ -5,7 +5,14 @@ import { ReloadableServerCredentials } from "../../common/session/tls.ts";
 import { serveCalls } from "../child.ts";
 import { readFleet } from "../fleet.ts";
 import { intentFor, KEY } from "./intent.ts";
-import { type ListenArgument, measureRound, type RelayServerCalls, Tally } from "./server-calls.ts";
+import {
+  type ListenArgument,
+  measureRound,
+  nameVersions,
+  type PushArgument,
+  type RelayServerCalls,
+  Tally,
+} from "./server-calls.ts";
 
 type Stream = ServerDuplexStream<ConnectRequest, Buffer>;
 
@@ -16,6 +23,7 @@ class BareRelay {
   #clusters: readonly string[] = [];
   #revision = 0;
   #push: Buffer = Buffer.alloc(0);
+  #version = "";
 
   async listen({ fleetFile, agents }: ListenArgument): Promise<string> {
     const { server: own, rootsPem } = await readFleet(fleetFile);
@@ -40,14 +48,20 @@ class BareRelay {
     return {
       listen: (argument) => this.listen(argument),
       settled: () => this.#tally.all,
-      push: () =>
-        measureRound(this.#tally, () => {
-          this.#tally.expect(this.#clusters);
-          this.#encode();
-          for (const stream of this.#streams.values()) stream.write(this.#push);
-        }),
+      push: (argument) => this.push(argument),
       results: () => this.#tally.results,
+      wanted: () => nameVersions(this.#clusters.map(() => this.#version)),
     };
+  }
+
+  /** One encoded buffer for all streams, or for the one alone; in one turn of the event loop. */
+  push({ content, answers, watchLoop = false }: PushArgument) {
+    const clusters = content === "one" ? this.#clusters.slice(0, 1) : this.#clusters;
+    this.#tally.expect(clusters, answers);
+    return measureRound(this.#tally, watchLoop, () => {
+      this.#encode();
+      for (const cluster of clusters) this.#streams.get(cluster)?.write(this.#push);
+    });
   }
 
   #connect(stream: Stream): void {
@@ -65,7 +79,8 @@ class BareRelay {
 
   #encode(): void {
     this.#revision += 1;
-    const { name, content, version } = intentFor("all", this.#revision);
+    const { name, content, version } = intentFor(this.#revision);
+    this.#version = version;
     const digest = digestOf(new Map([[KEY, version]]));
     const push = {
       type: ISSUED_CERTIFICATE,

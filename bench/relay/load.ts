@@ -1,18 +1,9 @@
-import { createHash } from "node:crypto";
-import { MeshError } from "../../common/runtime/errors.ts";
-import { Dialer, type ClientStream } from "../../common/session/client.ts";
-import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
+import type { MeshError } from "../../common/runtime/errors.ts";
 import type { KeyAndChain } from "../../common/session/tls.ts";
-import {
-  RelayServiceService,
-  ResourceOutcome,
-  type ConnectRequest,
-  type ConnectResponse,
-  type Push,
-  type Result,
-} from "../../proto/gen/relay/v1/relay.ts";
 import { serveCalls } from "../child.ts";
 import { readFleet } from "../fleet.ts";
+import { LightAgent, type Unanswered } from "./light-agent.ts";
+import { nameVersions } from "./server-calls.ts";
 
 export interface ConnectArgument {
   readonly address: string;
@@ -27,68 +18,69 @@ export type LoadCalls = {
   /** Resolves when `total` results were sent since the start. */
   readonly answered: (total: number) => Promise<void>;
   readonly results: (argument: null) => number;
+  /** Pushes that arrived since the start. */
+  readonly pushes: (argument: null) => number;
+  /** Names what all agents hold, in the order of their numbers: SHA-256 of the versions. */
+  readonly held: (argument: null) => string;
+  /** The first `count` agents stop reading. */
+  readonly stall: (count: number) => void;
+  /** Makes room for whatever the server still has for these agents, without reading it. */
+  readonly openWindows: (count: number) => void;
+  /** What came for each of these agents since then. */
+  readonly unanswered: (count: number) => readonly Unanswered[];
+  /** They read again. */
+  readonly resume: (count: number) => void;
 };
 
 const CONCURRENCY = 32;
 const HEARTBEAT_MS = 20_000;
 
-type Stream = ClientStream<ConnectRequest, ConnectResponse>;
-
 class Load {
-  readonly #streams: Stream[] = [];
-  readonly #waiting = new Set<{ total: number; settle: (error?: unknown) => void }>();
+  readonly #agents: LightAgent[] = [];
+  readonly #waiting = new Set<{ total: number; settle: (error?: MeshError) => void }>();
   #results = 0;
+  #lost: MeshError | undefined;
 
   async connect({ address, fleetFile, agents }: ConnectArgument): Promise<void> {
-    const fleet = await readFleet(fleetFile);
-    const left = fleet.agents.slice(0, agents);
+    const { agents: identities, rootsPem } = await readFleet(fleetFile);
+    let next = 0;
     const worker = async (): Promise<void> => {
-      for (let identity = left.pop(); identity; identity = left.pop()) {
-        await this.#open(address, identity, fleet.rootsPem);
+      while (next < agents) {
+        const number = next++;
+        this.#agents[number] = await this.#open({ address, rootsPem, identity: identities[number] as KeyAndChain });
       }
     };
     await Promise.all(Array.from({ length: CONCURRENCY }, worker));
-    setInterval(() => this.#heartbeat(), HEARTBEAT_MS);
+    setInterval(() => this.#agents.forEach((agent) => agent.heartbeat()), HEARTBEAT_MS);
+    await this.answered(agents);
   }
 
   answered(total: number): Promise<void> {
-    if (this.#results >= total) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const settle = (error?: unknown): void => (error === undefined ? resolve() : reject(error));
-      this.#waiting.add({ total, settle });
+      const settle = (error?: MeshError): void => (error === undefined ? resolve() : reject(error));
+      if (this.#lost) settle(this.#lost);
+      else if (this.#results >= total) settle();
+      else this.#waiting.add({ total, settle });
     });
   }
 
   calls(): LoadCalls {
+    const some = (count: number): readonly LightAgent[] => this.#agents.slice(0, count);
     return {
       connect: (argument) => this.connect(argument),
       answered: (total) => this.answered(total),
       results: () => this.#results,
+      pushes: () => this.#agents.reduce((sum, { pushes }) => sum + pushes, 0),
+      held: () => nameVersions(this.#agents.map(({ heldVersion }) => heldVersion)),
+      stall: (count) => some(count).forEach((agent) => agent.stall()),
+      openWindows: (count) => some(count).forEach((agent) => agent.openWindow()),
+      unanswered: (count) => some(count).map(({ unanswered }) => unanswered),
+      resume: (count) => some(count).forEach((agent) => agent.resume()),
     };
   }
 
-  /** Resolves with the answer to the first push. */
-  #open(address: string, identity: KeyAndChain, rootsPem: string): Promise<void> {
-    const dialer = new Dialer({ address, tls: { rootsPem, identity, minVersion: "TLSv1.3" }, peer: "server" });
-    const stream = dialer.bidi(RelayServiceService.connect, new AbortController().signal);
-    this.#streams.push(stream);
-    stream.write({ message: { $case: "hello", value: HELLO } });
-    return new Promise((resolve, reject) => {
-      this.#serve(stream, resolve).catch((error: unknown) => {
-        reject(error);
-        for (const { settle } of this.#waiting) settle(error);
-      });
-    });
-  }
-
-  async #serve(stream: Stream, onAnswer: () => void): Promise<void> {
-    for await (const { message } of stream.messages()) {
-      if (message?.$case !== "push") continue;
-      stream.write({ message: { $case: "result", value: resultOf(message.value) } });
-      this.#count();
-      onAnswer();
-    }
-    throw new MeshError("unavailable", "the server ended a session");
+  #open(options: { address: string; rootsPem: string; identity: KeyAndChain }): Promise<LightAgent> {
+    return LightAgent.open({ ...options, onResult: () => this.#count(), onLost: (error) => this.#fail(error) });
   }
 
   #count(): void {
@@ -100,29 +92,11 @@ class Load {
     }
   }
 
-  #heartbeat(): void {
-    const time = new Date();
-    for (const stream of this.#streams) stream.write({ message: { $case: "heartbeat", value: { time } } });
+  #fail(error: MeshError): void {
+    this.#lost = error;
+    for (const { settle } of this.#waiting) settle(error);
+    this.#waiting.clear();
   }
-}
-
-const HELLO = {
-  agentVersion: "bench",
-  instanceId: "bench",
-  capabilities: [],
-  held: [{ type: ISSUED_CERTIFICATE, digest: Buffer.alloc(0) }],
-};
-
-function resultOf({ type, id, digest, upserts }: Push): Result {
-  const results = upserts.map(({ name, content }) => ({
-    name,
-    outcome: ResourceOutcome.RESOURCE_OUTCOME_APPLIED,
-    code: "",
-    message: "",
-    retriable: false,
-    heldVersion: createHash("sha256").update(content).digest(),
-  }));
-  return { type, id, held: digest, wantWholeSet: false, results };
 }
 
 serveCalls(new Load().calls());

@@ -1,8 +1,8 @@
 import { Writable } from "node:stream";
+import type { Mesh } from "../../common/api/discovery.ts";
 import { systemClock } from "../../common/runtime/clock.ts";
 import { createLog } from "../../common/runtime/log.ts";
 import { StateDirectory } from "../../common/runtime/state-directory.ts";
-import type { WireResource } from "../../common/session/resource-set.ts";
 import { methodTable, startGrpcServer } from "../../common/session/server.ts";
 import { openLocalIdentity } from "../../server/store/local-identity.ts";
 import { relayMethods } from "../../server/identity/methods.ts";
@@ -12,20 +12,30 @@ import { IntentBook } from "../../server/relay/intent-book.ts";
 import { RELAY_SERVICE, relayService } from "../../server/relay/relay-service.ts";
 import { LocalSessions } from "../../server/store/local-sessions.ts";
 import { StatusBook } from "../../server/relay/status-book.ts";
+import { MeshTranslator } from "../../server/translate/mesh-translator.ts";
 import { serveCalls } from "../child.ts";
 import { clusterName } from "../fleet.ts";
-import { intentFor, KEY } from "./intent.ts";
-import { type Content, type ListenArgument, measureRound, type RelayServerCalls, Tally } from "./server-calls.ts";
+import { intentFor, KEY, meshWith } from "./intent.ts";
+import {
+  type Content,
+  type ListenArgument,
+  measureRound,
+  nameVersions,
+  type PushArgument,
+  type RelayServerCalls,
+  Tally,
+} from "./server-calls.ts";
 
-/** Our relay as the management server wires it, without sources and status: the bench writes the intent. */
+/** Our relay as the management server wires it, without sources and status: the bench writes what is wanted. */
 class OurRelay {
   readonly #intents = new IntentBook();
+  readonly #translator = new MeshTranslator({ intents: this.#intents, namespace: "gloo-mesh" });
+  readonly #meshes = new Map<string, Mesh>();
   readonly #tally = new Tally();
-  readonly #wanted = new Map<string, string>();
   #clusters: readonly string[] = [];
   #revision = 0;
 
-  async listen({ stateDir, agents }: ListenArgument): Promise<string> {
+  async listen({ stateDir, agents, listen, admission }: ListenArgument): Promise<string> {
     const log = createLog({ level: "info", program: "bench", stream: nowhere() });
     const clock = systemClock;
     const directory = await StateDirectory.open(stateDir, { program: "enterprise-networking" });
@@ -40,16 +50,17 @@ class OurRelay {
       sessions: new LocalSessions(identity.epochs),
       onSessionChange: (cluster) => {
         const held = hub.agents.acknowledged(cluster, KEY);
-        if (held !== undefined && held === this.#wanted.get(cluster)) this.#tally.take(cluster);
+        if (held !== undefined && held === this.#wantedOf(cluster)) this.#tally.take(cluster);
       },
-      // The bench wants to know what connecting costs, not what admission allows.
-      hellosPerSecond: 1_000_000,
+      // What connecting costs is measured apart from what admission allows.
+      ...(admission ? {} : { hellosPerSecond: 1_000_000 }),
     });
     void hub.run(new AbortController().signal);
     this.#clusters = Array.from({ length: agents }, (_, number) => clusterName(number));
     this.#change("same");
+    this.#tally.expect(this.#clusters);
     const { address } = await startGrpcServer({
-      listen: "127.0.0.1:0",
+      listen: listen ?? "127.0.0.1:0",
       credentials: identity.pki.certificate.relay,
       services: [relayService({ hub, identity })],
       authorize: methodTable(relayMethods(identity.registry)),
@@ -58,31 +69,35 @@ class OurRelay {
     return address;
   }
 
-  push(content: Content) {
-    return measureRound(this.#tally, () => this.#change(content));
+  push({ content, answers, watchLoop = false }: PushArgument) {
+    this.#tally.expect(content === "one" ? this.#clusters.slice(0, 1) : this.#clusters, answers);
+    return measureRound(this.#tally, watchLoop, () => this.#change(content));
   }
 
   calls(): RelayServerCalls {
     return {
       listen: (argument) => this.listen(argument),
       settled: () => this.#tally.all,
-      push: (content) => this.push(content),
+      push: (argument) => this.push(argument),
       results: () => this.#tally.results,
+      wanted: () => nameVersions(this.#clusters.map((cluster) => this.#wantedOf(cluster) ?? "")),
     };
   }
 
   #change(content: Content): void {
     this.#revision += 1;
-    this.#tally.expect(this.#clusters);
-    const shared = intentFor("all", this.#revision);
-    for (const cluster of this.#clusters) {
-      this.#put(cluster, content === "same" ? shared : intentFor(cluster, this.#revision));
+    if (content === "same") {
+      const resources = new Map([[KEY, intentFor(this.#revision)]]);
+      for (const cluster of this.#clusters) this.#intents.set(cluster, resources);
+    } else {
+      const changed = content === "one" ? this.#clusters.slice(0, 1) : this.#clusters;
+      for (const cluster of changed) this.#meshes.set(cluster, meshWith(cluster, this.#revision));
+      this.#translator.take(this.#meshes);
     }
   }
 
-  #put(cluster: string, resource: WireResource): void {
-    this.#wanted.set(cluster, resource.version);
-    this.#intents.set(cluster, new Map([[KEY, resource]]));
+  #wantedOf(cluster: string): string | undefined {
+    return this.#intents.get(cluster).resources.get(KEY)?.version;
   }
 }
 

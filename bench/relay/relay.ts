@@ -1,13 +1,17 @@
-import { MeshError } from "../../common/runtime/errors.ts";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Workplace } from "../bench.ts";
 import type { BenchSettings } from "../config.ts";
-import { figureOf, sampleOf, type Figure } from "../figures.ts";
+import { figureOf, sampleOf, type Figure, type FigureHead } from "../figures.ts";
 import { makeFleet } from "../fleet.ts";
+import { check } from "./check.ts";
 import { Side } from "./side.ts";
-import type { Content, ListenArgument, Round } from "./server-calls.ts";
+import type { ListenArgument, PushArgument, Round } from "./server-calls.ts";
 
-/** Rounds before those that count: the compilers of both servers settle. */
-const WARM_UP = 12;
+/** So many messages before those that count: the compilers of both servers settle. */
+const WARM_UP_MESSAGES = 12_000;
+/** So many messages are measured of each kind of push. */
+const MESSAGES = 10_000;
+const WATCHED_ROUNDS = 3;
 
 interface Costs {
   readonly connectCpuMs: number;
@@ -15,9 +19,15 @@ interface Costs {
   readonly pushedRssKiB: number;
   /** Median round, per agent. */
   readonly pushCpuUs: number;
-  /** The same with another content for each cluster. */
-  readonly distinctCpuUs: number;
   readonly pushWallMs: number;
+  readonly loopDelayMs: number;
+  /** One resource for each cluster, translated. */
+  readonly translatedCpuUs: number;
+  readonly translatedWallMs: number;
+  readonly translatedLoopDelayMs: number;
+  /** All of it for the one cluster that changed. */
+  readonly oneCpuUs: number;
+  readonly oneMessages: number;
 }
 
 interface Repetition {
@@ -25,88 +35,132 @@ interface Repetition {
   readonly bare: Costs;
 }
 
-/** The relay with many agents, beside the least that grpc-js can do with the same bytes over the same TLS. */
+/** The relay with fleets of each size, beside the least that grpc-js can do with the same bytes over the same TLS. */
 export async function measureRelay(settings: BenchSettings, { progress, signal, file }: Workplace): Promise<Figure[]> {
-  const { agents, repetitions } = settings;
-  progress(`relay: making identities of ${agents} agents`);
-  const argument = { stateDir: file("state"), fleetFile: file("fleet.json"), agents };
-  await makeFleet(agents, argument);
-  const done: Repetition[] = [];
-  while (done.length < repetitions) {
-    signal.throwIfAborted();
-    progress(`relay: repetition ${done.length + 1} of ${repetitions}`);
-    done.push(await repeat(settings, argument, done.length % 2 === 0));
+  const { agents: sizes, repetitions } = settings;
+  const most = Math.max(...sizes);
+  progress(`relay: making identities of ${most} agents`);
+  const fleet = { stateDir: file("state"), fleetFile: file("fleet.json") };
+  await makeFleet(most, fleet);
+  const done = new Map<number, Repetition[]>(sizes.map((agents) => [agents, []]));
+  for (let repetition = 1; repetition <= repetitions; repetition++) {
+    for (const agents of sizes) {
+      signal.throwIfAborted();
+      progress(`relay: repetition ${repetition} of ${repetitions}, ${agents} agents`);
+      done.get(agents)?.push(await repeat(settings, { ...fleet, agents }, repetition % 2 === 1));
+    }
   }
-  return figuresOf(done, agents);
+  return [...[...done].flatMap(([agents, repeated]) => figuresOf(repeated, agents)), ...growth(done)];
 }
 
 async function repeat(settings: BenchSettings, argument: ListenArgument, oursFirst: boolean): Promise<Repetition> {
   await using ours = await Side.start("ours", settings.cpuProf);
   await using bare = await Side.start("bare", settings.cpuProf);
-  const order = oursFirst ? [ours, bare] : [bare, ours];
-  const connected = new Map<Side, Awaited<ReturnType<Side["connect"]>>>();
-  for (const side of order) connected.set(side, await side.connect(argument));
+  for (const side of oursFirst ? [ours, bare] : [bare, ours]) await side.connect(argument);
+  await delay(settings.restMs);
+  const idle = { ours: await ours.rssKiB(), bare: await bare.rssKiB() };
+  const { agents } = argument;
+  const warmUp = Math.min(60, Math.ceil(WARM_UP_MESSAGES / agents));
+  const rounds = settings.rounds ?? Math.max(5, Math.min(40, Math.ceil(MESSAGES / agents)));
+  const sides = { ours, bare };
+  await inTurn(sides, warmUp, { content: "same" });
+  const same = await inTurn(sides, rounds, { content: "same" });
+  const watched = await inTurn(sides, WATCHED_ROUNDS, { content: "same", watchLoop: true });
+  await inTurn(sides, 1, { content: "translated" });
+  const one = { before: await pushesOf(sides), rounds: await inTurn(sides, rounds, { content: "one" }) };
+  const sent = await pushesOf(sides);
+  await inTurn(sides, warmUp, { content: "translated" });
+  const translated = await inTurn(sides, rounds, { content: "translated" });
+  const watchedTranslated = await inTurn(sides, WATCHED_ROUNDS, { content: "translated", watchLoop: true });
 
-  const same = await pushInTurn("same", { ours, bare, rounds: settings.rounds });
-  const distinct = await pushInTurn("distinct", { ours, bare, rounds: settings.rounds });
-  const results = argument.agents * (1 + 2 * (WARM_UP + settings.rounds));
-  await checkResults("ours", ours, results);
-  await checkResults("bare", bare, results);
-
-  const costs = async (side: Side, counted: readonly Round[], countedDistinct: readonly Round[]): Promise<Costs> => ({
-    connectCpuMs: connected.get(side)?.cpuMs ?? Number.NaN,
-    idleRssKiB: connected.get(side)?.rssKiB ?? Number.NaN,
-    pushedRssKiB: await side.rssKiB(),
-    pushCpuUs: cpuPerAgent(counted, argument.agents),
-    distinctCpuUs: cpuPerAgent(countedDistinct, argument.agents),
-    pushWallMs: sampleOf(counted.map(({ wallMs }) => wallMs)).median,
+  await delay(settings.restMs);
+  const costs = async (name: "ours" | "bare"): Promise<Costs> => ({
+    connectCpuMs: sides[name].connectCpuMs,
+    idleRssKiB: idle[name],
+    pushedRssKiB: await sides[name].rssKiB(),
+    pushCpuUs: median(same[name], "cpuUs") / agents,
+    pushWallMs: median(same[name], "wallMs"),
+    loopDelayMs: median(watched[name], "loopDelayMs"),
+    translatedCpuUs: median(translated[name], "cpuUs") / agents,
+    translatedWallMs: median(translated[name], "wallMs"),
+    translatedLoopDelayMs: median(watchedTranslated[name], "loopDelayMs"),
+    oneCpuUs: median(one.rounds[name], "cpuUs"),
+    oneMessages: (sent[name] - one.before[name]) / rounds,
   });
-  return { ours: await costs(ours, same.ours, distinct.ours), bare: await costs(bare, same.bare, distinct.bare) };
-}
-
-interface Turns {
-  readonly ours: readonly Round[];
-  readonly bare: readonly Round[];
-}
-
-/** The rounds that count. The bare server knows one content only: it stands beside both kinds. */
-async function pushInTurn(
-  content: Content,
-  { ours, bare, rounds }: { ours: Side; bare: Side; rounds: number },
-): Promise<Turns> {
-  const turns = { ours: [] as Round[], bare: [] as Round[] };
-  for (let round = 0; round < WARM_UP + rounds; round++) {
-    turns.ours.push(await ours.server.call("push", content));
-    turns.bare.push(await bare.server.call("push", content));
+  const result = { ours: await costs("ours"), bare: await costs("bare") };
+  const pushes = 2 * warmUp + 2 * rounds + 2 * WATCHED_ROUNDS + 2;
+  for (const name of ["ours", "bare"] as const) {
+    await check(name, sides[name], { sent: agents * pushes + rounds, counted: agents * pushes + rounds });
   }
-  return { ours: turns.ours.slice(WARM_UP), bare: turns.bare.slice(WARM_UP) };
+  return result;
 }
 
-const cpuPerAgent = (rounds: readonly Round[], agents: number): number =>
-  sampleOf(rounds.map(({ cpuUs }) => cpuUs)).median / agents;
-
-/** A fast server that loses results would be no limit to be held against. */
-async function checkResults(name: string, { server, load }: Side, expected: number): Promise<void> {
-  const [counted, sent] = await Promise.all([server.call("results", null), load.call("results", null)]);
-  if (counted === expected && sent === expected) return;
-  throw new MeshError("internal", `${name}: ${sent} results sent, ${counted} counted, want ${expected}`);
+interface Sides {
+  readonly ours: Side;
+  readonly bare: Side;
 }
 
-const AT_MOST = (ratio: number) => ({ of: "ratio", atMost: ratio }) as const;
+type Turns = Readonly<Record<keyof Sides, readonly Round[]>>;
+
+/** The same rounds on both. The bare server knows one content for all only: it stands beside every kind. */
+async function inTurn({ ours, bare }: Sides, rounds: number, argument: PushArgument): Promise<Turns> {
+  const turns = { ours: [] as Round[], bare: [] as Round[] };
+  for (let round = 0; round < rounds; round++) {
+    turns.ours.push(await ours.server.call("push", argument));
+    turns.bare.push(await bare.server.call("push", argument));
+  }
+  return turns;
+}
+
+const median = (rounds: readonly Round[], what: keyof Round): number =>
+  sampleOf(rounds.map((round) => round[what])).median;
+
+const pushesOf = async ({ ours, bare }: Sides) => ({
+  ours: await ours.load.call("pushes", null),
+  bare: await bare.load.call("pushes", null),
+});
+
+const ratioOf = (atMost: number) => ({ of: "ratio", atMost }) as const;
+/** The size from which on a loop that is not cut into slices is felt. */
+const MANY = 5_000;
 
 function figuresOf(done: readonly Repetition[], agents: number): Figure[] {
-  const of = (cost: keyof Costs, head: Pick<Figure, "name" | "unit" | "goal">): Figure =>
+  const of = (cost: keyof Costs, head: FigureHead): Figure =>
     figureOf(
-      head,
+      { ...head, agents },
       done.map(({ ours }) => ours[cost]),
       done.map(({ bare }) => bare[cost]),
     );
+  const delayGoal = agents >= MANY ? { goal: ratioOf(0.4) } : {};
   return [
-    of("pushCpuUs", { name: "server CPU per push and result", unit: "us", goal: AT_MOST(1.5) }),
-    of("distinctCpuUs", { name: "server CPU per push and result, distinct content", unit: "us", goal: AT_MOST(2.2) }),
-    of("idleRssKiB", { name: "server RSS per connected agent", unit: "KiB", goal: AT_MOST(1.5) }),
-    of("pushedRssKiB", { name: "server RSS per agent after pushes", unit: "KiB", goal: AT_MOST(1.5) }),
-    of("connectCpuMs", { name: "server CPU per connect and first push", unit: "ms", goal: AT_MOST(1.3) }),
-    of("pushWallMs", { name: `push to the last of ${agents} results`, unit: "ms" }),
+    of("connectCpuMs", { name: "server CPU per connect and first push", unit: "ms", goal: ratioOf(1.3) }),
+    of("idleRssKiB", { name: "server RSS per connected agent", unit: "KiB", goal: ratioOf(1.5) }),
+    of("pushedRssKiB", { name: "server RSS per agent after pushes", unit: "KiB", goal: ratioOf(1.5) }),
+    of("pushCpuUs", { name: "server CPU per push and result", unit: "us", goal: ratioOf(1.5) }),
+    of("pushWallMs", { name: "change to the last result", unit: "ms", goal: ratioOf(1.6) }),
+    of("loopDelayMs", { name: "longest loop delay in a push", unit: "ms", ...delayGoal }),
+    of("translatedCpuUs", { name: "server CPU per push and result, translated", unit: "us", goal: ratioOf(2.2) }),
+    of("translatedWallMs", { name: "change to the last result, translated", unit: "ms" }),
+    of("translatedLoopDelayMs", { name: "longest loop delay in a push, translated", unit: "ms", ...delayGoal }),
+    of("oneMessages", { name: "messages for one changed cluster", unit: "", goal: { of: "value", atMost: 1 } }),
+    of("oneCpuUs", { name: "server CPU for one changed cluster", unit: "us" }),
   ];
+}
+
+/** What a message costs in the largest fleet, beside what it costs in one of a thousand. */
+function growth(done: ReadonlyMap<number, readonly Repetition[]>): Figure[] {
+  const few = done.get(1_000) ?? [];
+  const most = Math.max(...done.keys());
+  const many = done.get(most) ?? [];
+  if (few.length === 0 || most <= 1_000) return [];
+  return (["ours", "bare"] as const).map((name) =>
+    figureOf(
+      {
+        name: `${name}: CPU per push and result, beside that of 1000 agents`,
+        ...{ agents: most, unit: "us", ...(name === "ours" && { goal: ratioOf(1.2) }) },
+      },
+      many.map((repetition) => repetition[name].pushCpuUs),
+      few.map((repetition) => repetition[name].pushCpuUs),
+    ),
+  );
 }

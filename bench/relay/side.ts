@@ -8,16 +8,12 @@ const moduleOf = (name: string): URL => new URL(`./${name}.ts`, import.meta.url)
 /** The process of many agents. */
 export const startLoad = (): Promise<Child<LoadCalls>> => Child.start<LoadCalls>({ module: moduleOf("load") });
 
-/** What connecting the agents has cost the server, per agent. */
-export interface ConnectCost {
-  readonly cpuMs: number;
-  readonly rssKiB: number;
-}
-
 /** A relay server in a process of its own, with agents in another. Disposing stops both. */
 export class Side implements AsyncDisposable {
   readonly server: Child<RelayServerCalls>;
   readonly load: Child<LoadCalls>;
+  /** CPU of the server for each agent that `connect` has connected. */
+  connectCpuMs = Number.NaN;
   #agents = 0;
   #baseBytes = 0;
 
@@ -36,7 +32,7 @@ export class Side implements AsyncDisposable {
   }
 
   /** Connects all agents and waits until each has answered its first push. */
-  async connect(argument: ListenArgument): Promise<ConnectCost> {
+  async connect(argument: ListenArgument): Promise<void> {
     const { fleetFile, agents } = argument;
     const address = await this.server.call("listen", argument);
     const before = await this.server.usage({ gc: true });
@@ -45,7 +41,7 @@ export class Side implements AsyncDisposable {
     await this.load.call("connect", { address, fleetFile, agents });
     await this.server.call("settled", null);
     const after = await this.server.usage();
-    return { cpuMs: (after.cpuUs - before.cpuUs) / 1000 / agents, rssKiB: await this.rssKiB() };
+    this.connectCpuMs = (after.cpuUs - before.cpuUs) / 1000 / agents;
   }
 
   /** Memory of the server above what it had before the first agent came, per agent. */
