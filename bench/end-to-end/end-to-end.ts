@@ -93,7 +93,7 @@ async function measureChange(
 }
 
 async function measureBare(bare: Side, agents: number): Promise<Pick<Change, "bareWallMs" | "bareCpuUs">> {
-  const { wallMs, cpuUs } = await bare.server.call("push", { content: "same" });
+  const { wallMs, cpuUs } = await bare.push({ content: "same" });
   return { bareWallMs: wallMs, bareCpuUs: cpuUs / agents };
 }
 

@@ -17,6 +17,8 @@ export type LoadCalls = {
   readonly connect: (argument: ConnectArgument) => Promise<void>;
   /** Resolves when `total` results were sent since the start. */
   readonly answered: (total: number) => Promise<void>;
+  /** Rejects when a session ends that nobody asked to end; it never resolves. */
+  readonly lost: (argument: null) => Promise<void>;
   readonly results: (argument: null) => number;
   /** Pushes that arrived since the start. */
   readonly pushes: (argument: null) => number;
@@ -43,6 +45,8 @@ class Load {
 
   async connect({ address, fleetFile, agents }: ConnectArgument): Promise<void> {
     const { agents: identities, rootsPem } = await readFleet(fleetFile);
+    // From the first agent on: a fleet may take longer to connect than a server listens to silence.
+    setInterval(() => this.#agents.forEach((agent) => agent.heartbeat()), HEARTBEAT_MS);
     let next = 0;
     const worker = async (): Promise<void> => {
       while (next < agents) {
@@ -51,7 +55,6 @@ class Load {
       }
     };
     await Promise.all(Array.from({ length: CONCURRENCY }, worker));
-    setInterval(() => this.#agents.forEach((agent) => agent.heartbeat()), HEARTBEAT_MS);
     await this.answered(agents);
   }
 
@@ -69,6 +72,7 @@ class Load {
     return {
       connect: (argument) => this.connect(argument),
       answered: (total) => this.answered(total),
+      lost: () => this.answered(Infinity),
       results: () => this.#results,
       pushes: () => this.#agents.reduce((sum, { pushes }) => sum + pushes, 0),
       held: () => nameVersions(this.#agents.map(({ heldVersion }) => heldVersion)),

@@ -106,8 +106,8 @@ type Turns = Readonly<Record<keyof Sides, readonly Round[]>>;
 async function inTurn({ ours, bare }: Sides, rounds: number, argument: PushArgument): Promise<Turns> {
   const turns = { ours: [] as Round[], bare: [] as Round[] };
   for (let round = 0; round < rounds; round++) {
-    turns.ours.push(await ours.server.call("push", argument));
-    turns.bare.push(await bare.server.call("push", argument));
+    turns.ours.push(await ours.push(argument));
+    turns.bare.push(await bare.push(argument));
   }
   return turns;
 }

@@ -1,7 +1,7 @@
 import { NODE_FLAGS } from "../../scripts/programs.ts";
 import { Child } from "../child.ts";
 import type { LoadCalls } from "./load.ts";
-import type { ListenArgument, RelayServerCalls } from "./server-calls.ts";
+import type { ListenArgument, PushArgument, RelayServerCalls, Round } from "./server-calls.ts";
 
 const moduleOf = (name: string): URL => new URL(`./${name}.ts`, import.meta.url);
 
@@ -14,6 +14,8 @@ export class Side implements AsyncDisposable {
   readonly load: Child<LoadCalls>;
   /** CPU of the server for each agent that `connect` has connected. */
   connectCpuMs = Number.NaN;
+  /** Rejects when an agent is lost. */
+  #lost: Promise<never> = new Promise(() => undefined);
   #agents = 0;
   #baseBytes = 0;
 
@@ -39,9 +41,16 @@ export class Side implements AsyncDisposable {
     this.#agents = agents;
     this.#baseBytes = before.rssBytes;
     await this.load.call("connect", { address, fleetFile, agents });
+    this.#lost = this.load.call("lost", null).then(() => Promise.reject(new Error("an agent was lost")));
+    this.#lost.catch(() => undefined);
     await this.server.call("settled", null);
     const after = await this.server.usage();
     this.connectCpuMs = (after.cpuUs - before.cpuUs) / 1000 / agents;
+  }
+
+  /** Pushes and waits for the results. Throws when an agent was lost meanwhile. */
+  async push(argument: PushArgument): Promise<Round> {
+    return Promise.race([this.server.call("push", argument), this.#lost]);
   }
 
   /** Memory of the server above what it had before the first agent came, per agent. */

@@ -53,17 +53,18 @@ async function measureOwed(which: "ours" | "bare", settings: BenchSettings, argu
   const late = which === "ours" ? 2 : rounds;
   const sent = agents + (agents - slow) * rounds + slow * late;
   await side.load.call("answered", sent);
-  await side.server.call("push", { content: "same" });
+  await side.push({ content: "same" });
   await check(which, side, { sent: sent + agents });
   return owed;
 }
 
 /** What is in store for the slow ones after the pushes, and how many there were. */
 async function stallAndPush(
-  { server, load }: Side,
+  side: Side,
   { agents, slow, pushes }: SlowSettings,
 ): Promise<{ owed: Owed; rounds: number }> {
-  const push = () => server.call("push", { content: "same", answers: agents - slow });
+  const { server, load } = side;
+  const push = () => side.push({ content: "same", answers: agents - slow });
   const held: number[] = [];
   await load.call("stall", slow);
   for (let round = 1; round <= pushes[1]; round++) {
