@@ -137,7 +137,7 @@ test("istiod server - a status speaks for the token's pod alone, and its texts a
     [POD.podName, POD.podUid, "istio-system", true],
   );
   assert.deepEqual([replica?.evidence.length, replica?.warnings.length], [1024, 16]);
-  await link.end();
+  link.stream.cancel();
   const tooLong = client.link(HELLO, {
     message: { $case: "status", value: { ...lie, evidence: "x".repeat(5 * 1024 * 1024) } },
   });
