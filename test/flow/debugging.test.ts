@@ -31,16 +31,24 @@ interface World extends AsyncDisposable {
 
 const local = async (): Promise<string> => `localhost:${await freePort()}`;
 
+/** A program in this process. */
+interface Running extends AsyncDisposable {
+  /** Rejects with what ended it: a wait for it need not go on. */
+  readonly failed: Promise<never>;
+}
+
 /** Runs a program until it is disposed. */
 function start<O extends Options>(
   program: (config: ConfigOf<O>, context: ProgramContext) => Promise<void>,
   options: O,
   flags: FlagValues,
-): AsyncDisposable {
+): Running {
   const stop = new AbortController();
   const running = program(readConfig(options, { flags, env: {} }), { log: silentLog, signal: stop.signal });
-  running.catch(() => undefined);
+  const failed = running.then(() => Promise.reject(new Error(`${program.name} ended`)));
+  failed.catch(() => undefined);
   return {
+    failed,
     async [Symbol.asyncDispose]() {
       stop.abort();
       await running;
@@ -62,12 +70,13 @@ async function startWorld(): Promise<World> {
   const monitorListen = "127.0.0.1:0";
   const stateDir = folder.file("server");
   const listeners = { relayListen: relay, enrollmentListen: enrollment, adminListen: server, monitorListen };
-  stack.use(start(runServer, serverOptions, { sourceDir: folder.file("source"), stateDir, ...listeners }));
-  const trustPin = await register(folder);
+  const sourceDir = folder.file("source");
+  const management = stack.use(start(runServer, serverOptions, { sourceDir, stateDir, ...listeners }));
+  const trustPin = await Promise.race([register(folder), management.failed]);
   const accounts = await FakeServiceAccounts.create();
   await writeFile(folder.file("jwks.json"), JSON.stringify(await accounts.jwks()));
   await writeFile(folder.file("token"), await accounts.sign({ audience: "enterprise-agent" }), { mode: 0o600 });
-  stack.use(
+  const workload = stack.use(
     start(runAgent, agentOptions, {
       ...{ cluster: "cluster-1", serverAddress: relay, enrollmentAddress: enrollment, trustPin },
       ...{ tokenFile: folder.file("join-token"), stateDir: folder.file("agent") },
@@ -75,7 +84,7 @@ async function startWorld(): Promise<World> {
       ...{ tokenJwksFile: folder.file("jwks.json"), tokenIssuer: accounts.issuer },
     }),
   );
-  await untilInSync(folder);
+  await Promise.race([untilInSync(folder), management.failed, workload.failed]);
   const moved = stack.move();
   return {
     folder,
