@@ -30,6 +30,9 @@ const clusters = useClusters({
   tearDown: removeMesh,
 });
 
+/** What the recipes speak to stands only then. */
+let isWalked = false;
+
 test(
   "guide - every step of it, in order, ends as it says, and then workloads get certificates of Vault's root",
   { skip: clusters.skip, timeout: 900_000 },
@@ -47,6 +50,7 @@ test(
       planned.map(({ name }) => name),
     );
 
+    isWalked = true;
     const root = await readFile(join(work, "root-cert.pem"), "utf8");
     for (const cluster of pairOf(fleet)) {
       assert.equal(await handedOutRoot(cluster), root.trimEnd());
@@ -61,6 +65,7 @@ test(
   "debugging - grpcurl lists, describes and calls what is served on 9900 and 9977, as docs/debugging.md prints it",
   { skip: clusters.skip, timeout: 120_000 },
   async () => {
+    assert.ok(isWalked, "the guide was not walked to its end");
     await using folder = await temporaryFolder();
     const ground = await findGround(
       readConfig(guideOptions, { flags: { fleet: clusters.fleet().plan.name }, env: {} }),
