@@ -1,6 +1,7 @@
 /** Where secrets could leak to on a cluster. */
 import { readdir, readFile, statfs } from "node:fs/promises";
 import { join } from "node:path";
+import { MeshError } from "../../common/runtime/errors.ts";
 import { readTexts, type Texts } from "../harness/secrets.ts";
 import type { Cluster } from "./cluster.ts";
 import { podsOf, type Pod } from "./judge.ts";
@@ -38,12 +39,19 @@ export async function ourContainers(cluster: Cluster): Promise<OurContainer[]> {
 const OURS = /^gcr\.io\/gloo-mesh\//;
 
 async function containerOf(cluster: Cluster, id: string): Promise<OurContainer | undefined> {
-  const info = JSON.parse(await cluster.ctr("containers", "info", id)) as ContainerInfo;
+  const text = await cluster.ctr("containers", "info", id).catch(unlessGone);
+  if (text === undefined) return undefined;
+  const info = JSON.parse(text) as ContainerInfo;
   if (!OURS.test(info.Image)) return undefined;
   const mounts = await cluster.ctr("snapshots", "mounts", "/x", info.SnapshotKey);
   const upper = /upperdir=([^,\s]+)/.exec(mounts)?.[1];
   if (upper === undefined) throw new Error(`no folder of container ${id}: ${mounts}`);
   return { id, name: info.Labels["io.kubernetes.container.name"] ?? "", written: cluster.node.path(upper) };
+}
+
+/** Kubelet takes containers away that have ended, also between two looks. */
+function unlessGone(thrown: unknown): undefined {
+  if (!/: not found$/m.test(MeshError.from(thrown).message)) throw thrown;
 }
 
 interface ContainerInfo {

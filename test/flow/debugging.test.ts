@@ -51,7 +51,8 @@ function start<O extends Options>(
     failed,
     async [Symbol.asyncDispose]() {
       stop.abort();
-      await running;
+      // `failed` has told why.
+      await running.catch(() => undefined);
     },
   };
 }
