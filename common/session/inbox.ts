@@ -1,7 +1,7 @@
 import { MeshError } from "../runtime/errors.ts";
 
-/** So many messages wait for their reader before the peer is held back. */
-const HIGH_WATER = 16;
+/** So many messages wait for their reader before the peer is held back: each may be as large as a message may be. */
+const HIGH_WATER = 4;
 
 /** What reading needs of a call. */
 export interface ReadableCall extends NodeJS.EventEmitter {

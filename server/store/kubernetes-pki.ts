@@ -210,7 +210,7 @@ export class KubernetesPki implements RelayPki {
     const { ownCertificates, enrolled, log } = this.#options;
     if (ownCertificates) return this.#absent(name);
     const kept = this.#kept.get(name);
-    if (!kept && name === ROOT_KEY) this.#checkNobodyEnrolled(enrolled());
+    if (!kept && (name === ROOT || name === ROOT_KEY)) this.#checkNobodyEnrolled(enrolled());
     const made = await this.#secrets.create(name, kept ?? (await make()));
     if (!made)
       throw new MeshError("unavailable", `${this.#describe(name)} was made by another replica at the same time`);

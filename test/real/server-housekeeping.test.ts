@@ -98,4 +98,23 @@ suite("real api server, housekeeping", { skip: skipWithout(API_SERVER_TOOLS) }, 
     assert.equal(await stored("tls-signing"), signing);
     assert.deepEqual(pki?.notReady, []);
   });
+
+  test("real housekeeping - a root that is missing while clusters are enrolled is not made anew, though its key is there", async () => {
+    await world.api.kubectl(["delete", "secret", "relay-root-tls-secret", "--namespace", "gloo-mesh"]);
+    assert.ok(await world.get("secret", "relay-root-key-secret"));
+    const clock = new ManualClock();
+    let pki: KubernetesPki | undefined;
+    await using _ = running(clock, (context) => {
+      const made = new KubernetesPki({
+        ...context,
+        ...{ names: DEFAULT_SERVER_NAMES, ownCertificates: false, enrolled: () => 1 },
+      });
+      pki = made;
+      return { pki: (stop) => made.run(stop) };
+    });
+    await eventually("it says what to do", () =>
+      Promise.resolve(/relay-root-tls-secret is missing, and 1 clusters are enrolled/.test(pki?.notReady.join() ?? "")),
+    );
+    assert.equal(await world.get("secret", "relay-root-tls-secret"), undefined);
+  });
 });
