@@ -12,6 +12,7 @@ interface Clusters {
 export class LocalClusters implements ClusterStore {
   readonly #cell: StateCell<Clusters>;
   readonly #listeners = new Set<(name: string) => void>();
+  #indexed: { readonly of: Clusters; readonly byName: ReadonlyMap<string, ClusterRecord> } | undefined;
 
   private constructor(cell: StateCell<Clusters>) {
     this.#cell = cell;
@@ -23,7 +24,12 @@ export class LocalClusters implements ClusterStore {
   }
 
   get(name: string): ClusterRecord | undefined {
-    return this.list().find((record) => record.name === name);
+    const of = this.#cell.value;
+    // Asked for with each call of each agent.
+    if (this.#indexed?.of !== of) {
+      this.#indexed = { of, byName: new Map(of.clusters.map((record) => [record.name, record])) };
+    }
+    return this.#indexed.byName.get(name);
   }
 
   list(): readonly ClusterRecord[] {
