@@ -92,7 +92,7 @@ class OurRelay {
     } else {
       const changed = content === "one" ? this.#clusters.slice(0, 1) : this.#clusters;
       for (const cluster of changed) this.#meshes.set(cluster, meshWith(cluster, this.#revision));
-      this.#translator.take(this.#meshes);
+      void this.#translator.take(this.#meshes);
     }
   }
 

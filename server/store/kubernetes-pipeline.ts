@@ -125,7 +125,7 @@ class KubernetesPipeline implements Pipeline {
 
   async #translate(signal: AbortSignal): Promise<void> {
     for await (const world of this.#source.worlds.watch(signal)) {
-      this.#translator.take(world.meshes);
+      await this.#translator.take(world.meshes);
       this.#translated.set(world);
     }
   }

@@ -2,6 +2,7 @@ import type { Mesh } from "../../common/api/discovery.ts";
 import { keyOf, type WireResource } from "../../common/session/resource-set.ts";
 import { appliedIntent } from "../intent/applied.ts";
 import { clusterOf, lackOf } from "../intent/mesh-checks.ts";
+import { nextTurn, type Defer } from "../relay/fanout.ts";
 import type { IntentBook } from "../relay/intent-book.ts";
 import { certificateName } from "./translate.ts";
 import { resourceOf } from "./wire.ts";
@@ -10,7 +11,12 @@ export interface MeshTranslatorOptions {
   readonly intents: IntentBook;
   /** The management server's own namespace. */
   readonly namespace: string;
+  /** How the work of many Meshes is spread over the event loop. */
+  readonly defer?: Defer;
 }
+
+/** So many Meshes are translated before other events of the loop get their turn. */
+const SLICE = 50;
 
 /** What one Mesh asks of its cluster. */
 interface Entry {
@@ -42,19 +48,18 @@ export class MeshTranslator {
     this.#options = options;
   }
 
-  /** All Meshes as they are now, by `refKey`; those that are unchanged are the same objects as before. */
-  take(meshes: ReadonlyMap<string, Mesh>): void {
-    const touched = new Set<string>();
-    for (const [key, mesh] of meshes) {
-      const before = this.#entries.get(key);
-      if (before?.mesh === mesh) continue;
-      const entry = this.#entryOf(mesh, before);
-      this.#entries.set(key, entry);
-      if (before) this.#byCluster.get(before.cluster)?.delete(key);
-      this.#byCluster.set(entry.cluster, (this.#byCluster.get(entry.cluster) ?? new Set()).add(key));
-      touched.add(entry.cluster).add(before?.cluster ?? entry.cluster);
+  /**
+   * Takes all Meshes as they are now, by `refKey`; those that are unchanged are the same objects as before. In slices of
+   * the event loop: clusters get theirs one after the other, and all have it when this resolves. One at a time.
+   */
+  async take(meshes: ReadonlyMap<string, Mesh>): Promise<void> {
+    const { defer = nextTurn } = this.#options;
+    const changed: [string, Mesh][] = [];
+    for (const [key, mesh] of meshes) if (this.#entries.get(key)?.mesh !== mesh) changed.push([key, mesh]);
+    for (let from = 0; from < changed.length; from += SLICE) {
+      if (from > 0) await new Promise<void>(defer);
+      this.#takeSome(changed.slice(from, from + SLICE));
     }
-    for (const cluster of touched) this.#publish(cluster);
   }
 
   /** Version of the Mesh's certificate that is in force in its cluster; undefined when none is. */
@@ -72,6 +77,19 @@ export class MeshTranslator {
     const entry = this.#entries.get(meshKey);
     if (entry?.removal === undefined || this.#passedOn.get(meshKey) !== entry.removal) return undefined;
     return this.#options.intents.get(entry.cluster).removals.has(entry.key) ? undefined : entry.removal;
+  }
+
+  #takeSome(changed: readonly (readonly [string, Mesh])[]): void {
+    const touched = new Set<string>();
+    for (const [key, mesh] of changed) {
+      const before = this.#entries.get(key);
+      const entry = this.#entryOf(mesh, before);
+      this.#entries.set(key, entry);
+      if (before) this.#byCluster.get(before.cluster)?.delete(key);
+      this.#byCluster.set(entry.cluster, (this.#byCluster.get(entry.cluster) ?? new Set()).add(key));
+      touched.add(entry.cluster).add(before?.cluster ?? entry.cluster);
+    }
+    for (const cluster of touched) this.#publish(cluster);
   }
 
   #entryOf(mesh: Mesh, before: Entry | undefined): Entry {
