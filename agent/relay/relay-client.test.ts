@@ -216,3 +216,22 @@ test("relay client - is back within the cap of its waits, however long the serve
     await end();
   }
 });
+
+test("relay client - while the server is away a large fleet comes no faster than it can be let in again", async () => {
+  for (const [spreadS, mostDials] of [
+    [2n, 250],
+    [60n, 30],
+  ] as const) {
+    const spread = { seconds: spreadS, nanos: 0 };
+    const greeting = welcome(20n);
+    if (greeting.$case === "welcome") greeting.value.reconnectSpread = spread;
+    const server = new SilentServer(greeting);
+    const { pass, end } = await setUp(server);
+    await pass(1);
+    server.isAway = true;
+    await pass(1_000_000);
+    const dials = server.dials.value ?? 0;
+    assert.ok(dials > mostDials / 2 && dials < mostDials, `${dials} dials with a spread of ${spreadS} s`);
+    await end();
+  }
+});

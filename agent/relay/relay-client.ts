@@ -64,6 +64,7 @@ export interface ReportSources {
 
 /** Beyond it certificates are taken for expired, or not valid yet, too early or too late: somebody should look. */
 const MAX_SKEW_MS = 60_000;
+/** The waits of a large fleet grow further, to the time over which the server spreads it: it cannot let in more. */
 const BACKOFF = { baseMs: 300, capMs: 5_000 };
 const MISSED_HEARTBEATS = 3;
 /** Until the server has said how often: a server that does not greet is given up like one that falls silent. */
@@ -118,7 +119,8 @@ export class RelayClient {
       if (signal.aborted) return;
       const lost = this.state.value?.kind === "connected";
       const spreadMs = lost ? random() * this.#spreadMs : 0;
-      const waitMs = Math.max(spreadMs, progress.settled ? 0 : backoff.next(error.retryAfterMs));
+      const capMs = Math.max(BACKOFF.capMs, this.#spreadMs);
+      const waitMs = Math.max(spreadMs, progress.settled ? 0 : backoff.next(error.retryAfterMs, capMs));
       this.state.set({ kind: "offline", sinceMs: clock.now(), error });
       observer?.reconnect(error.code);
       log.warn(lost ? "session lost" : "no session", { err: error, retryInMs: Math.round(waitMs) });

@@ -18,9 +18,9 @@ export class Backoff {
     this.#options = options;
   }
 
-  /** Milliseconds to wait before the next attempt, never less than `atLeastMs`. */
-  next(atLeastMs = 0): number {
-    const { baseMs, capMs, random = Math.random } = this.#options;
+  /** Milliseconds to wait before the next attempt, never less than `atLeastMs`; `capMs` stands for that of the options. */
+  next(atLeastMs = 0, capMs = this.#options.capMs): number {
+    const { baseMs, random = Math.random } = this.#options;
     const bound = Math.min(capMs, baseMs * 2 ** Math.min(this.#attempt++, 30));
     return Math.max(atLeastMs, random() * bound);
   }

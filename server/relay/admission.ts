@@ -9,12 +9,14 @@ const CLUSTER_RATE = 0.005;
 const BURST_MS = 1_000;
 /** Who comes so much before its time is let in: timers are not exact, and another handshake would cost more. */
 const EARLY_MS = 50;
+/** Who has a place within this time waits for it on its stream: another handshake would cost more than keeping that open. */
+const WAIT_MS = 5_000;
 /** A place is kept for so long after its time for whoever was told to come. */
 const KEPT_MS = 30_000;
 
 /**
- * Spreads the beginnings of sessions over time. Who finds no place is told when to come back, and has a place of its own
- * then: were it only asked to try again, all who wait would take the places from each other and nobody would get in.
+ * Spreads the beginnings of sessions over time. Who finds no place is told when there is one, and it is kept for it:
+ * were it only asked to try again, all who wait would take the places from each other and nobody would get in.
  * Each cluster has a bucket of its own before that, so that an agent that reconnects in a loop takes none from the others.
  */
 export class Admission {
@@ -39,20 +41,37 @@ export class Admission {
     });
   }
 
-  /** Takes a place for `cluster`, or throws `resource_exhausted` with the time until the one that is kept for it. */
-  take(cluster: string): void {
+  /**
+   * Resolves when `cluster` may begin. Throws `resource_exhausted`, with the time to come back at, where its place is too far
+   * ahead or it asks too often; the reason of `signal` when that is aborted first.
+   */
+  async enter(cluster: string, signal: AbortSignal): Promise<void> {
+    let waitMs = this.take(cluster);
+    if (waitMs > 0 && waitMs <= WAIT_MS) {
+      await this.#clock.sleep(waitMs, signal);
+      waitMs = this.take(cluster);
+    }
+    if (waitMs === 0) return;
+    throw new MeshError("resource_exhausted", `more than ${this.#perSecond} agents connect per second`, {
+      retryAfterMs: waitMs,
+    });
+  }
+
+  /**
+   * Takes a place for `cluster` and returns 0, or the milliseconds until the one that is kept for it; then it asks again.
+   * Throws `resource_exhausted` for a cluster that asks too often.
+   */
+  take(cluster: string): number {
     this.#perCluster.take(cluster);
     const now = this.#clock.now();
     this.#forgetLate(now);
     const placeMs = this.#placeOf(cluster, now);
     if (placeMs <= now + EARLY_MS) {
       this.#places.delete(cluster);
-      return;
+      return 0;
     }
     this.#places.set(cluster, placeMs);
-    throw new MeshError("resource_exhausted", `more than ${this.#perSecond} agents connect per second`, {
-      retryAfterMs: Math.ceil(placeMs - now),
-    });
+    return Math.ceil(placeMs - now);
   }
 
   /** The place that is kept for the cluster, else the next one that is free. */

@@ -43,6 +43,11 @@ export class Agents {
     return this.#sessions.size;
   }
 
+  /** Number of clusters that have been connected here, now or before. */
+  get known(): number {
+    return this.#ledgers.size;
+  }
+
   sessionOf(cluster: string): Session | undefined {
     return this.#sessions.get(cluster);
   }

@@ -245,13 +245,28 @@ test("hub - refuses sessions before it has read its sources, and while it drains
   agent.leave();
 });
 
-test("hub - admits so many agents per second, and tells each of the others a later time", async () => {
-  const { hub } = setUp({ hellosPerSecond: 2 });
-  const agents = Array.from({ length: 4 }, (_, index) => new Agent(hub, `cluster-${index}`));
-  const [third, fourth] = await Promise.all(agents.slice(2).map(({ ended }) => ended));
-  assert.deepEqual([third?.code, fourth?.code], ["resource_exhausted", "resource_exhausted"]);
-  assert.ok((fourth?.retryAfterMs ?? 0) > (third?.retryAfterMs ?? 0));
-  for (const agent of agents.slice(0, 2)) agent.leave();
+test("hub - admits so many agents per second: the next ones wait for their place, later ones are told when to come", async () => {
+  const { hub, clock } = setUp({ hellosPerSecond: 2 });
+  const agents = Array.from({ length: 14 }, (_, index) => new Agent(hub, `cluster-${index}`));
+  const refused = await Promise.all(agents.slice(12).map(({ ended }) => ended));
+  assert.deepEqual(
+    refused.map((error) => [error?.code, error?.retryAfterMs]),
+    [
+      ["resource_exhausted", 5_500],
+      ["resource_exhausted", 6_000],
+    ],
+  );
+  assert.equal(hub.agents.size, 2, "ten wait");
+  agents[11]?.leave();
+  clock.advance(500);
+  await agents[2]?.next("welcome");
+  assert.equal(hub.agents.size, 3);
+  hub.drain("the server stops");
+  clock.advance(4_500);
+  const drained = await Promise.all(agents.slice(3, 11).map(({ ended }) => ended));
+  assert.deepEqual(new Set(drained.map((error) => error?.code)), new Set(["unavailable"]));
+  assert.equal((await agents[11]?.ended)?.code, "canceled");
+  for (const agent of agents.slice(0, 3)) agent.leave();
 });
 
 test("hub - ends a session that is silent for three heartbeats", async () => {

@@ -49,9 +49,10 @@ export interface HubOptions {
 const HEARTBEAT_MS = 20_000;
 /** Half of the handshakes that one core makes: a thousand agents are back within ten seconds, and pushes go on. */
 const HELLOS_PER_SECOND = 200;
-/** First reconnects of agents after a loss are spread over this time, plus some for each agent there is. */
-const SPREAD_BASE_MS = 1_000;
-const SPREAD_PER_SESSION_MS = 3;
+/** Reconnects after a loss are spread over this time at least: more agents over the time in which all are let in. */
+const MIN_SPREAD_MS = 1_000;
+/** Who comes before the server is ready comes again after so long, at the earliest. */
+const NOT_READY_MS = 1_000;
 
 /** Serves the agents: one session per cluster, the newest wins. */
 export class Hub {
@@ -60,6 +61,7 @@ export class Hub {
   readonly #heartbeatMs: number;
   readonly #observer: RelayObserver;
   readonly #encode = createPushEncoder();
+  readonly #hellosPerSecond: number;
   readonly #admission: Admission;
   readonly #fanout: Fanout;
   #draining = false;
@@ -70,7 +72,8 @@ export class Hub {
     const { intents, sessions } = options;
     this.agents = new Agents({ intents, observer: this.#observer, replica: sessions.replica });
     this.#heartbeatMs = options.heartbeatMs ?? HEARTBEAT_MS;
-    this.#admission = new Admission(options.clock, options.hellosPerSecond ?? HELLOS_PER_SECOND);
+    this.#hellosPerSecond = options.hellosPerSecond ?? HELLOS_PER_SECOND;
+    this.#admission = new Admission(options.clock, this.#hellosPerSecond);
     this.#fanout = new Fanout((cluster) => this.#flush(cluster), options.defer);
     intents.onChange((cluster) => this.#intentChanged(cluster));
     sessions.onChange((cluster) => this.#review(cluster));
@@ -133,15 +136,17 @@ export class Hub {
     call: CallContext<ClusterPrincipal>,
   ): Promise<{ readonly hello: Hello; readonly info: SessionInfo }> {
     const hello = await readHello(requests, this.#options.clock, call.signal);
-    this.#checkServing(call.principal.cluster);
+    this.#checkServing();
+    await this.#admission.enter(call.principal.cluster, call.signal);
+    this.#checkServing();
     return { hello, info: await this.#begin(hello, call) };
   }
 
-  #checkServing(cluster: string): void {
-    const retryAfterMs = this.#spreadMs();
+  #checkServing(): void {
     const reasons = this.#draining ? ["the server stops"] : this.#options.notReady();
-    if (reasons.length > 0) throw new MeshError("unavailable", `not serving: ${reasons.join("; ")}`, { retryAfterMs });
-    this.#admission.take(cluster);
+    if (reasons.length > 0) {
+      throw new MeshError("unavailable", `not serving: ${reasons.join("; ")}`, { retryAfterMs: NOT_READY_MS });
+    }
   }
 
   /** Records the session for all replicas: from here on every older one of the cluster is over. */
@@ -267,8 +272,10 @@ export class Hub {
     this.#options.onSessionChange(cluster);
   }
 
+  /** By all agents there may be, and not by those that are connected: the first to come back is told of the others. */
   #spreadMs(): number {
-    return SPREAD_BASE_MS + this.agents.size * SPREAD_PER_SESSION_MS;
+    const fleet = Math.max(this.agents.known, this.#options.intents.size);
+    return Math.max(MIN_SPREAD_MS, (fleet * 1000) / this.#hellosPerSecond);
   }
 }
 

@@ -10,6 +10,11 @@ export class IntentBook {
     return this.#clusters.get(cluster) ?? NOTHING_DESIRED;
   }
 
+  /** Number of clusters that shall hold something, or shall let it go. */
+  get size(): number {
+    return this.#clusters.size;
+  }
+
   get clusters(): readonly string[] {
     return [...this.#clusters.keys()];
   }

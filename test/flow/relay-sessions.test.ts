@@ -210,7 +210,8 @@ test("relay sessions - a server that stops tells its agents to come back before 
 
 test("relay sessions - of many agents that come at once some are told when to come back, and get in then", async () => {
   await using server = await RelayServer.start({ hellosPerSecond: 5 });
-  await using fleet = await Fleet.start(server.address, 25);
+  // Five at once, twenty-five in the five seconds for which a place is waited for.
+  await using fleet = await Fleet.start(server.address, 40);
   await fleet.connected();
   const refusals = fleet.clients.map(({ states }) => {
     return states.filter((state) => state.kind === "offline" && state.error?.code === "resource_exhausted").length;

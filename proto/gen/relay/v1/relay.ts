@@ -161,7 +161,7 @@ export interface Welcome {
   serverVersion: string;
   /** What the server can do; unknown ones are ignored. */
   capabilities: string[];
-  /** The agent's first attempt to reconnect after a loss is spread uniformly over this time. */
+  /** The agent's first attempt to reconnect after a loss is spread uniformly over this time, and later ones wait up to it. */
   reconnectSpread: Duration | undefined;
 }
 
