@@ -105,14 +105,19 @@ export class PushLedger {
 
   sent(push: Push, bytes: number, nowMs: number): void {
     const wanted = this.machine.desired.resources;
-    const keys = push.upserts.flatMap(({ name }) => (name ? [keyOf(name)] : []));
-    const resources = new Map(keys.flatMap((key) => [...one(key, wanted.get(key))]));
+    const resources = new Map<string, WireResource>();
+    for (const { name } of push.upserts) {
+      const key = name ? keyOf(name) : "";
+      const resource = wanted.get(key);
+      if (!resource) continue;
+      resources.set(key, resource);
+      this.#deliveries.set(key, { version: resource.version, sentAtMs: nowMs });
+    }
     this.#inFlight = { push, resources };
     this.#lastPush = { bytes, sentAtMs: nowMs };
     this.counts.sent++;
     const isWhole = push.base.length === 0;
     if (isWhole) this.counts.wholeSets++;
-    for (const [key, { version }] of resources) this.#deliveries.set(key, { version, sentAtMs: nowMs });
     this.#observer.push(isWhole ? "whole_set" : "difference", bytes);
   }
 
@@ -164,27 +169,25 @@ export class PushLedger {
   get isInSync(): boolean {
     const { held, desired } = this.machine;
     if (held?.size !== desired.resources.size) return false;
-    return [...desired.resources].every(([key, { version }]) => held.get(key) === version);
+    for (const [key, { version }] of desired.resources) if (held.get(key) !== version) return false;
+    return true;
   }
 
   /** Keeps the bytes of what the agent holds, and the times of what it holds or shall hold. */
   #keepContents(sent: ReadonlyMap<string, WireResource>): void {
     const { held, desired } = this.machine;
     if (!held) return;
-    const known = [sent, desired.resources, this.#contents];
-    const kept = [...held].flatMap(([key, version]) => {
-      const resource = known.map((each) => each.get(key)).find((each) => each?.version === version);
-      return [...one(key, resource)];
-    });
-    this.#contents = new Map(kept);
+    const kept = new Map<string, WireResource>();
+    for (const [key, version] of held) {
+      const known = [sent.get(key), desired.resources.get(key), this.#contents.get(key)];
+      const resource = known.find((each) => each?.version === version);
+      if (resource) kept.set(key, resource);
+    }
+    this.#contents = kept;
     for (const key of this.#deliveries.keys()) {
       if (!held.has(key) && !desired.resources.has(key)) this.#deliveries.delete(key);
     }
   }
-}
-
-function* one(key: string, resource: WireResource | undefined): Generator<[string, WireResource]> {
-  if (resource) yield [key, resource];
 }
 
 const codeOf = (code: string): ErrorCode | "other" =>

@@ -183,7 +183,7 @@ export function createPushEncoder(maxBytes = KEPT_BYTES): PushEncoder {
   return (push) => {
     // Base and digest name the upserts; removals of what is not held leave no trace in them.
     const removals = push.removals.map(keyOf).join();
-    const key = `${push.id}/${push.base.toString("hex")}/${push.digest.toString("hex")}/${removals}`;
+    const key = `${push.id}/${push.base.toString("latin1")}/${push.digest.toString("latin1")}/${removals}`;
     const known = cache.get(key);
     if (known) return known;
     const bytes = encodeMessage(ConnectResponse, { message: { $case: "push", value: push } });
