@@ -82,7 +82,10 @@ export class Tally {
   }
 }
 
-/** A timer of the histogram must have fired before the first round that it watches, and after the last. */
+/**
+ * The histogram's timer must have fired before the round that it watches, and after it: the first time after a reset counts
+ * for nothing, so that a round that began at once would be seen without its first turn.
+ */
 const SETTLE_MS = 20;
 
 /** Measures `push`, which is done when all have answered. */
@@ -92,6 +95,7 @@ export async function measureRound(tally: Tally, watchLoop: boolean, push: () =>
     histogram.enable();
     await delay(SETTLE_MS);
     histogram.reset();
+    await delay(SETTLE_MS);
   }
   const before = process.cpuUsage();
   const startedMs = performance.now();
