@@ -6,10 +6,14 @@ import { Latest } from "../common/runtime/latest.ts";
 import { silentLog } from "../common/runtime/log.ts";
 import { ManualClock } from "../common/runtime/manual-clock.ts";
 import { agentOptions } from "./config.ts";
+import { NOTHING_HELD } from "./apply/apply-machine.ts";
 import type { IdentityHome } from "./identity/home.ts";
 import { Leader, type LeaderOptions } from "./leader.ts";
 
 const FLAGS = { cluster: "cluster-1", serverAddress: "server:9900", kubernetesInCluster: true };
+
+const untilAborted = (_: unknown, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 
 function leaderWith(read: IdentityHome["document"]["read"], patient: boolean) {
   const clock = new ManualClock();
@@ -24,7 +28,12 @@ function leaderWith(read: IdentityHome["document"]["read"], patient: boolean) {
     config: readConfig(agentOptions, { flags: FLAGS, env: {} }),
     home: {
       identity,
-      intent: { certificates: new Latest([]), load: unused, save: unused, guard: unused },
+      intent: {
+        certificates: new Latest([]),
+        load: async () => NOTHING_HELD,
+        save: unused,
+        guard: untilAborted,
+      },
       leaderTasks: () => ({}),
     },
     report: { statuses: new Latest([]), podBounces: new Latest(new Map()), discovery: new Latest() },
@@ -50,4 +59,17 @@ test("leader - a lease that is lost while it still reads what it leads with is n
 test("leader - a home that nobody mends while the agent runs ends it with its fault", async () => {
   const { leader } = leaderWith(() => Promise.reject(new MeshError("state_corrupt", "identity.json: broken")), false);
   await assert.rejects(leader.lead(new AbortController().signal), { code: "state_corrupt" });
+});
+
+test("leader - leads anew with another relay client: who leads again is not taken for one of two agents with one identity", async () => {
+  const { leader } = leaderWith(() => Promise.resolve(undefined), true);
+  const clients = new Set<unknown>();
+  for (const _ of ["first term", "second term"]) {
+    const stop = new AbortController();
+    const leading = leader.lead(stop.signal);
+    clients.add((await leader.parts.until((parts) => parts !== null, stop.signal))?.relay);
+    stop.abort(new MeshError("canceled", "lost"));
+    await leading;
+  }
+  assert.equal(clients.size, 2);
 });

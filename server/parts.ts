@@ -46,7 +46,6 @@ export async function openParts({ home, clock, random, log, observer }: PartsOpt
     notReady,
     isServed: (cluster) => registry.isServed(cluster),
     sessions,
-    clones: registry.clones,
     roots: () => bundleDigest(identity.pki.ca.trustBundlePem),
     onSessionChange: (cluster) => pipeline.sessionChanged(cluster),
   });

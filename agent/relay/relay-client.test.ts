@@ -121,6 +121,23 @@ test("relay client - gives up a server that takes the hello and does not greet",
   await end();
 });
 
+test("relay client - calls itself the same in each session, and another client by another name", async () => {
+  const names: (string | undefined)[][] = [];
+  for (const _ of ["one leader", "the next"]) {
+    const server = new SilentServer();
+    const { pass, end } = await setUp(server);
+    await pass(50_000);
+    await end();
+    names.push(
+      server.written.map(({ message }) => (message?.$case === "hello" ? message.value.instanceId : undefined)),
+    );
+  }
+  const [first, second] = names;
+  assert.equal(first?.length, 2);
+  assert.equal(new Set(first).size, 1);
+  assert.equal(new Set([...(first ?? []), ...(second ?? [])]).size, 2);
+});
+
 test("relay client - gives up a silent server after three heartbeats, and after three minutes whatever it was told", async () => {
   for (const [seconds, patienceMs] of [
     [20n, 70_000],

@@ -95,6 +95,7 @@ interface LiveSession {
 export class RelayClient {
   readonly state: Latest<RelayState>;
   readonly #options: RelayClientOptions;
+  /** New with each client, so with each term of a leader: who leads again is told from a clone that comes back. */
   readonly #instanceId = randomUUID();
   #spreadMs = 0;
   #channel: RelayChannel | undefined;

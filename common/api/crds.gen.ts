@@ -594,6 +594,7 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
                 endedAt: { type: "string", format: "date-time" },
                 endReason: { type: "string" },
                 clockOffsetMs: { type: "integer", format: "int64" },
+                turns: { type: "array", items: { type: "string" } },
               },
             },
           },

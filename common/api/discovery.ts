@@ -171,4 +171,5 @@ export interface ClusterSessionStatus {
   readonly endedAt?: string;
   readonly endReason?: string;
   readonly clockOffsetMs?: number;
+  readonly turns?: readonly string[];
 }

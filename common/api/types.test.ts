@@ -192,6 +192,7 @@ const cluster: FullResource<KubernetesCluster> = {
       endedAt: "t",
       endReason: "r",
       clockOffsetMs: 1,
+      turns: ["p"],
     },
   },
 };

@@ -1,37 +1,51 @@
+import { createHash } from "node:crypto";
 import type { Log } from "../../common/runtime/log.ts";
 
-/** What a process calls itself is its own to choose, up to this length. */
+/** Agent processes that had the session of a cluster one after the other, the newest last; each is named once per turn. */
+export type Turns = readonly string[];
+
+/** What a process calls itself is its own to choose, up to this length; what is stored of it is as long for all. */
 const MAX_NAME = 64;
-/** Agent processes that are remembered of one cluster: a clone takes turns with the agent, and both are among the last. */
-const MAX_INSTANCES = 8;
+const STORED_DIGITS = 8;
+/** Enough for three that take turns. */
+const MAX_TURNS = 8;
+/**
+ * Turns of one process that make it one of two agents. A leader that was frozen comes back once before it learns that
+ * another replica leads, and so does a session of a process that has ended, where it was recorded late; a clone goes on.
+ */
+const CLONE_TURNS = 3;
+
+/**
+ * The turns after a session that begins; `instance` is the random name of the agent's process, new with each start and
+ * with each term of a leader. `isClone` when the session was taken from others by one that had it time and again.
+ */
+export function takeTurn(before: Turns, instance: string): { readonly turns: Turns; readonly isClone: boolean } {
+  const name = createHash("sha256").update(instance.slice(0, MAX_NAME)).digest("hex").slice(0, STORED_DIGITS);
+  if (before.at(-1) === name) return { turns: before, isClone: false };
+  const turns = [...before, name].slice(-MAX_TURNS);
+  return { turns, isClone: turns.filter((each) => each === name).length >= CLONE_TURNS };
+}
 
 /**
  * Looks for two agents with one identity: somebody copied the agent's state or its Secret, or restored a backup of it
  * beside the agent. They take turns, since the newest session wins, until one renews and the other is left with a certificate that was
- * replaced.
+ * replaced. The turns are recorded with the sessions, so that they are seen at whichever replicas they are taken.
  */
 export class CloneWatch {
   readonly #log: Log;
-  /** Processes that had a session, by cluster, the newest last. */
-  readonly #instances = new Map<string, readonly string[]>();
   readonly #sightings = new Map<string, number>();
 
   constructor(log: Log) {
     this.#log = log;
   }
 
-  /** How often a clone was seen, by cluster. */
+  /** How often a clone was seen here, by cluster. */
   get sightings(): ReadonlyMap<string, number> {
     return this.#sightings;
   }
 
-  /** To be told of each session that begins; `instance` is the random name of the agent's process. */
-  sessionBegan({ cluster, peer, instance }: { cluster: string; peer: string; instance: string }): void {
-    const name = instance.slice(0, MAX_NAME);
-    const seen = this.#instances.get(cluster) ?? [];
-    const isBack = seen.includes(name) && seen.at(-1) !== name;
-    this.#instances.set(cluster, [...seen.filter((each) => each !== name), name].slice(-MAX_INSTANCES));
-    if (!isBack) return;
+  /** To be told of each session that `takeTurn` says to be a clone's, by the replica where it begins. */
+  tookTurns({ cluster, peer }: { readonly cluster: string; readonly peer: string }): void {
     this.#count(cluster);
     this.#log.warn("two agents take turns with one identity", { cluster, peer, possibleClone: true });
   }

@@ -25,8 +25,11 @@ export type EndedSession = Pick<SessionRecord, "cluster" | "epoch" | "sessionId"
 export interface SessionStore {
   /** Name of this replica. */
   readonly replica: string;
-  /** Records a session that begins here, and gives its epoch: from then on every older session of the cluster is over. */
-  begin(session: NewSession): Promise<bigint>;
+  /**
+   * Records a session that begins here, and gives its epoch: from then on every older session of the cluster is over.
+   * `instance` is what the agent's process calls itself: two that take turns are told to the watch for clones.
+   */
+  begin(session: NewSession, instance: string): Promise<bigint>;
   /** Records that a session of this replica has ended, unless a newer one has begun. Never throws; it is tried again. */
   end(session: EndedSession, reason: string): void;
   /** Notes how far the agent's clock is off. */

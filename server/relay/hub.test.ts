@@ -468,9 +468,9 @@ test("hub - a session ends when one with a greater epoch has begun at another re
   const agent = new Agent(hub, "cluster-1");
   const welcome = await agent.next("welcome");
   const elsewhere = { sessionId: "elsewhere", peer: "", agentVersion: "", connectedAtMs: 0 };
-  await sessions.begin({ ...elsewhere, cluster: "cluster-2" });
+  await sessions.begin({ ...elsewhere, cluster: "cluster-2" }, "other");
   assert.equal(hub.agents.isConnected("cluster-1"), true);
-  const epoch = await sessions.begin({ ...elsewhere, cluster: "cluster-1" });
+  const epoch = await sessions.begin({ ...elsewhere, cluster: "cluster-1" }, "other");
   assert.ok(epoch > welcome.value.epoch);
   assert.equal((await agent.ended)?.code, "canceled");
   assert.equal(hub.agents.isConnected("cluster-1"), false);

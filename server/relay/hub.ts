@@ -7,7 +7,6 @@ import { VERSION } from "../../common/runtime/version.ts";
 import { boundNames, clip, MAX_VERSION } from "../../common/session/bounds.ts";
 import type { CallContext, Send } from "../../common/session/handlers.ts";
 import { ISSUED_CERTIFICATE } from "../../common/session/resource-set.ts";
-import type { CloneWatch } from "../identity/clone-watch.ts";
 import type { ClusterPrincipal } from "../identity/methods.ts";
 import type { SessionStore } from "../identity/session-store.ts";
 import { Admission } from "./admission.ts";
@@ -33,8 +32,6 @@ export interface HubOptions {
   readonly sessions: Pick<SessionStore, "begin" | "end" | "noteClockOffset" | "get" | "onChange" | "replica">;
   /** SHA-256 of the roots that are handed out now: an agent that holds others renews. */
   readonly roots?: () => Buffer;
-  /** Told of each session that begins. */
-  readonly clones?: Pick<CloneWatch, "sessionBegan">;
   /** Called when a session begins or ends, or what it has acknowledged changes. */
   readonly onSessionChange: (cluster: string) => void;
   /** Counts what happens; nobody does without it. */
@@ -159,7 +156,7 @@ export class Hub {
       agentVersion: clip(hello.agentVersion, MAX_VERSION),
       connectedAtMs: this.#options.clock.now(),
     };
-    const epoch = await this.#options.sessions.begin(begun);
+    const epoch = await this.#options.sessions.begin(begun, hello.instanceId);
     const capabilities = boundNames(hello.capabilities);
     return { ...begun, epoch, certificateNotAfterMs, certificateSerial, capabilities };
   }
@@ -185,7 +182,6 @@ export class Hub {
     session.tellRoots();
     session.flush();
     log.info("session began", { cluster, session: sessionId, epoch: String(epoch), peer });
-    this.#options.clones?.sessionBegan({ cluster, peer, instance: hello.instanceId });
     this.#options.onSessionChange(cluster);
     return session;
   }

@@ -29,11 +29,13 @@ export async function openKubernetesHome(config: ServerConfig, common: HomeConte
   const replicas = new Replicas({ ...context, replica });
   const leadership = new KubernetesLeadership({ ...context, replica });
   const events = new EventRecorder({ ...context, program: "enterprise-networking", replica });
-  const sessions = new KubernetesSessions({ objects: clusters, replicas, replica, events, context });
   const store = new KubernetesClusters(clusters, { ...context, events });
   const enrolled = (): number | undefined =>
     clusters.isSynced ? store.list().filter(({ state }) => state === "ENROLLED").length : undefined;
   const pki = new KubernetesPki({ ...context, names: serverNamesOf(config), ownCertificates, enrolled });
+  const identity = serverIdentity({ ...common, pki, store, ownCertificates });
+  const { clones } = identity.registry;
+  const sessions = new KubernetesSessions({ objects: clusters, replicas, replica, events, clones, context });
   const tasks: Tasks = {
     clusters: (stop) => clusters.run(stop),
     replicas: (stop) => replicas.run(stop),
@@ -41,7 +43,7 @@ export async function openKubernetesHome(config: ServerConfig, common: HomeConte
     events: (stop) => events.run(stop),
   };
   return {
-    identity: serverIdentity({ ...common, pki, store, ownCertificates }),
+    identity,
     sessions,
     leadership,
     openPipeline: async (deps) => {

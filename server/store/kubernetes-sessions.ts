@@ -3,6 +3,7 @@ import type { EventRecorder } from "../../common/kube/events.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import { Backoff } from "../../common/runtime/retry.ts";
+import { type CloneWatch, takeTurn } from "../identity/clone-watch.ts";
 import type { EndedSession, NewSession, SessionRecord, SessionStore } from "../identity/session-store.ts";
 import { registered } from "../identity/transitions.ts";
 import type { ClusterObjects } from "./cluster-objects.ts";
@@ -29,6 +30,7 @@ export interface KubernetesSessionsDeps {
   /** Name of this replica. */
   readonly replica: string;
   readonly events: Pick<EventRecorder, "record">;
+  readonly clones: Pick<CloneWatch, "tookTurns">;
   readonly context: Pick<ApiServerContext, "clock" | "random" | "log" | "stop">;
 }
 
@@ -49,22 +51,28 @@ export class KubernetesSessions implements SessionStore {
     deps.objects.onChange((cluster) => this.#sweep(cluster));
   }
 
-  async begin(session: NewSession): Promise<bigint> {
-    const { objects, context, replica } = this.#deps;
+  async begin(session: NewSession, instance: string): Promise<bigint> {
+    const { objects, context, replica, clones } = this.#deps;
     const { cluster, sessionId } = session;
     // Noted before it is written: the watch may tell of it before the answer does.
     this.#open.add(sessionId);
-    let epoch = 0n;
+    let [epoch, isClone] = [0n, false];
     try {
       const recorded = await objects.updateStatus(
         cluster,
         (found) => {
           registered(found && recordOf(found), cluster);
           epoch = nextEpoch(found, context.clock.now());
-          return { ...found?.status, session: storedSession({ ...session, epoch, replica }) };
+          const turn = takeTurn(found?.status?.session?.turns ?? [], instance);
+          isClone = turn.isClone;
+          return {
+            ...found?.status,
+            session: { ...storedSession({ ...session, epoch, replica }), turns: turn.turns },
+          };
         },
         "heard",
       );
+      if (recorded && isClone) clones.tookTurns(session);
       if (recorded) this.#tell(recorded, "Connected", `an agent ${session.agentVersion} connected to ${replica}`);
     } catch (error) {
       this.#open.delete(sessionId);

@@ -1,4 +1,5 @@
 import type { NewSession, SessionRecord, SessionStore } from "../identity/session-store.ts";
+import { type CloneWatch, takeTurn, type Turns } from "../identity/clone-watch.ts";
 import type { Epochs } from "../identity/epochs.ts";
 import { type Clock, systemClock } from "../../common/runtime/clock.ts";
 
@@ -9,21 +10,32 @@ export class LocalSessions implements SessionStore {
   readonly replica = "";
   readonly #epochs: Pick<Epochs, "next">;
   readonly #clock: Pick<Clock, "now">;
+  readonly #clones: Pick<CloneWatch, "tookTurns"> | undefined;
+  readonly #turns = new Map<string, Turns>();
   readonly #sessions = new Map<string, SessionRecord>();
   readonly #listeners = new Set<(cluster: string) => void>();
 
-  constructor(epochs: Pick<Epochs, "next">, clock: Pick<Clock, "now"> = systemClock) {
+  /** Nobody looks for clones without `clones`. */
+  constructor(
+    epochs: Pick<Epochs, "next">,
+    clock: Pick<Clock, "now"> = systemClock,
+    clones?: Pick<CloneWatch, "tookTurns">,
+  ) {
     this.#epochs = epochs;
     this.#clock = clock;
+    this.#clones = clones;
   }
 
-  async begin(session: NewSession): Promise<bigint> {
+  async begin(session: NewSession, instance: string): Promise<bigint> {
+    const { cluster } = session;
     const epoch = await this.#epochs.next();
-    const known = this.#sessions.get(session.cluster);
+    const known = this.#sessions.get(cluster);
     // Two that begin at once may be recorded in either order.
-    if (!known || known.epoch < epoch) {
-      this.#set({ ...session, epoch, replica: this.replica, connected: true, clockOffsetMs: 0 });
-    }
+    if (known && known.epoch > epoch) return epoch;
+    const { turns, isClone } = takeTurn(this.#turns.get(cluster) ?? [], instance);
+    this.#turns.set(cluster, turns);
+    this.#set({ ...session, epoch, replica: this.replica, connected: true, clockOffsetMs: 0 });
+    if (isClone) this.#clones?.tookTurns(session);
     return epoch;
   }
 

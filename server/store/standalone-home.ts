@@ -25,7 +25,7 @@ export async function openStandaloneHome(config: StandaloneConfig, context: Home
     await source.check();
     return {
       identity,
-      sessions: new LocalSessions(identity.epochs),
+      sessions: new LocalSessions(identity.epochs, clock, identity.registry.clones),
       leadership: new SoleLeadership(),
       openPipeline: (deps) => openStandalonePipeline(source, { ...deps, directory }),
       notReady: () => [],

@@ -197,13 +197,13 @@ export class Agent {
   }
 
   /** Resolves when it is welcomed; rejects with what the server says instead. */
-  async connect({ name, addresses }: Replica): Promise<AgentSession> {
+  async connect({ name, addresses }: Replica, instanceId = ""): Promise<AgentSession> {
     const tls = { rootsPem: this.#rootsPem, identity: this.identity, minVersion: "TLSv1.3" } as const;
     const dialer = new Dialer({ address: addresses.relay, tls, peer: name });
     const stop = new AbortController();
     const stream = dialer.bidi(RelayServiceService.connect, stop.signal);
     stream.write({
-      message: { $case: "hello", value: { agentVersion: "test", instanceId: "", capabilities: [], held: [] } },
+      message: { $case: "hello", value: { agentVersion: "test", instanceId, capabilities: [], held: [] } },
     });
     const messages = stream.messages();
     try {

@@ -63,7 +63,8 @@ export class SharedSessions implements SessionHome {
     const context = { clock: process.clock, random: this.#dice.random, log: silentLog, stop: NEVER };
     const replicas = { isAlive: () => true, onChange: () => () => undefined };
     const events = { record: () => undefined };
-    const sessions = new KubernetesSessions({ objects, replicas, replica, events, context });
+    const clones = { tookTurns: () => undefined };
+    const sessions = new KubernetesSessions({ objects, replicas, replica, events, clones, context });
     return Promise.resolve({ sessions, run: (signal: AbortSignal) => sessions.run(signal) });
   }
 
