@@ -43,7 +43,9 @@ test("clone watch - processes without end, with names without end, fill no memor
 
 test("clone watch - both ways to see one are counted by cluster, and turns are logged", () => {
   const told: unknown[] = [];
+  const sighted: string[] = [];
   const clones = new CloneWatch({ ...silentLog, warn: (_, fields) => void told.push(fields) });
+  clones.onSighted(({ cluster, what, hint }) => void sighted.push(`${cluster}: ${what}; ${hint}`));
   clones.tookTurns({ cluster: "cluster-1", peer: "10.1.2.3:4" });
   clones.certificateRefused("cluster-1");
   clones.certificateRefused("cluster-2");
@@ -55,4 +57,10 @@ test("clone watch - both ways to see one are counted by cluster, and turns are l
     ],
   );
   assert.deepEqual(told, [{ cluster: "cluster-1", peer: "10.1.2.3:4", possibleClone: true }]);
+  assert.equal(sighted.length, 3);
+  assert.match(
+    sighted[0] ?? "",
+    /^cluster-1: two agents take turns .*; meshctl cluster revoke cluster-1, then a new token/,
+  );
+  assert.match(sighted[2] ?? "", /^cluster-2: a certificate was shown .* --renew-token$/);
 });

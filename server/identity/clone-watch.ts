@@ -26,6 +26,13 @@ export function takeTurn(before: Turns, instance: string): { readonly turns: Tur
   return { turns, isClone: turns.filter((each) => each === name).length >= CLONE_TURNS };
 }
 
+/** What a sighting means and asks for, for people; the same text for each of its kind. */
+export interface Sighting {
+  readonly cluster: string;
+  readonly what: string;
+  readonly hint: string;
+}
+
 /**
  * Looks for two agents with one identity: somebody copied the agent's state or its Secret, or restored a backup of it
  * beside the agent. They take turns, since the newest session wins, until one renews and the other is left with a certificate that was
@@ -34,6 +41,7 @@ export function takeTurn(before: Turns, instance: string): { readonly turns: Tur
 export class CloneWatch {
   readonly #log: Log;
   readonly #sightings = new Map<string, number>();
+  readonly #listeners = new Set<(sighting: Sighting) => void>();
 
   constructor(log: Log) {
     this.#log = log;
@@ -46,16 +54,23 @@ export class CloneWatch {
 
   /** To be told of each session that `takeTurn` says to be a clone's, by the replica where it begins. */
   tookTurns({ cluster, peer }: { readonly cluster: string; readonly peer: string }): void {
-    this.#count(cluster);
+    this.#sighted(cluster, "two agents take turns with the identity of this cluster");
     this.#log.warn("two agents take turns with one identity", { cluster, peer, possibleClone: true });
   }
 
   /** To be told of a certificate of the relay's own CA that is not, or not any more, the cluster's. */
   certificateRefused(cluster: string): void {
-    this.#count(cluster);
+    this.#sighted(cluster, "a certificate was shown for this cluster that was replaced, or that is not on record");
   }
 
-  #count(cluster: string): void {
+  /** Calls `listener` at each sighting. */
+  onSighted(listener: (sighting: Sighting) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  #sighted(cluster: string, what: string): void {
     this.#sightings.set(cluster, (this.#sightings.get(cluster) ?? 0) + 1);
+    const hint = `meshctl cluster revoke ${cluster}, then a new token for the agent that you trust: meshctl cluster register ${cluster} --renew-token`;
+    for (const listener of this.#listeners) listener({ cluster, what, hint });
   }
 }

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { EventFacts, EventRecorder } from "../../common/kube/events.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
+import type { Sighting } from "../identity/clone-watch.ts";
 import type { ClusterChange, ClusterStore } from "../identity/cluster-store.ts";
 import type { ClusterRecord } from "../identity/records.ts";
 import type { ClusterObjects } from "./cluster-objects.ts";
@@ -86,6 +87,12 @@ export class KubernetesClusters implements ClusterStore {
     return this.#objects.onChange(listener);
   }
 }
+
+/** What people should hear of a clone. It names no peer: the same event again is counted, and not written anew. */
+export const cloneEvent = ({ what, hint }: Sighting): Omit<EventFacts, "regarding"> => ({
+  ...{ type: "Warning", action: "Admit", reason: "PossibleClone" },
+  note: `${what}: somebody copied its agent's state or Secret, or restored a backup of it; ${hint}`,
+});
 
 /** What people should hear of a change of a cluster's record. */
 export function eventsOf(

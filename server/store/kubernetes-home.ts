@@ -6,7 +6,7 @@ import { serverNamesOf, type ServerConfig } from "../config.ts";
 import { serverIdentity } from "../identity/identity.ts";
 import { ClusterObjects } from "./cluster-objects.ts";
 import type { Home, HomeContext } from "./home.ts";
-import { KubernetesClusters } from "./kubernetes-clusters.ts";
+import { cloneEvent, KubernetesClusters } from "./kubernetes-clusters.ts";
 import type { ApiServerContext } from "./kubernetes-context.ts";
 import { KubernetesLeadership } from "./kubernetes-leadership.ts";
 import { openKubernetesPipeline } from "./kubernetes-pipeline.ts";
@@ -35,6 +35,10 @@ export async function openKubernetesHome(config: ServerConfig, common: HomeConte
   const pki = new KubernetesPki({ ...context, names: serverNamesOf(config), ownCertificates, enrolled });
   const identity = serverIdentity({ ...common, pki, store, ownCertificates });
   const { clones } = identity.registry;
+  clones.onSighted((sighting) => {
+    const regarding = clusters.get(sighting.cluster);
+    if (regarding) events.record({ regarding, ...cloneEvent(sighting) });
+  });
   const sessions = new KubernetesSessions({ objects: clusters, replicas, replica, events, clones, context });
   const tasks: Tasks = {
     clusters: (stop) => clusters.run(stop),

@@ -11,6 +11,14 @@ interface StoredSecret {
   readonly data: Readonly<Record<string, string>>;
 }
 
+interface StoredEvent {
+  readonly type: string;
+  readonly reason: string;
+  readonly note: string;
+  readonly regarding: { readonly name: string };
+  readonly series?: { readonly count: number };
+}
+
 const SECRETS = ["relay-root-key-secret", "relay-tls-signing-secret", "relay-server-tls-secret"];
 
 suite("real api server, two replicas", { skip: skipWithout(API_SERVER_TOOLS) }, () => {
@@ -29,6 +37,19 @@ suite("real api server, two replicas", { skip: skipWithout(API_SERVER_TOOLS) }, 
     (await world.get<StoredSecret>("secret", name)) ?? assert.fail(`no secret ${name}`);
   const cluster = async (name: string): Promise<KubernetesCluster> =>
     (await world.get<KubernetesCluster>("kubernetescluster", name)) ?? assert.fail(`no cluster ${name}`);
+
+  const events = async (): Promise<readonly StoredEvent[]> => {
+    const args = ["get", "events.events.k8s.io", "--namespace", "gloo-mesh", "--output", "json"];
+    return (JSON.parse(await world.api.kubectl(args)) as { items: StoredEvent[] }).items;
+  };
+  /** How often each replica saw a clone of cluster "copied", by its metric. */
+  const clones = async (): Promise<Record<string, number>> => {
+    const counts = replicas().map(async ({ name, addresses }): Promise<[string, number]> => {
+      const text = await (await fetch(`http://${addresses.monitor}/metrics`)).text();
+      return [name, Number(/mesh_relay_possible_clones_total\{cluster="copied"\} (\d+)/.exec(text)?.[1] ?? 0)];
+    });
+    return Object.fromEntries((await Promise.all(counts)).filter(([, count]) => count > 0));
+  };
 
   test("real replicas - started at once they make one authority, in Secrets of the reference's names", async () => {
     const [one, other] = replicas();
@@ -96,6 +117,49 @@ suite("real api server, two replicas", { skip: skipWithout(API_SERVER_TOOLS) }, 
       sessions.push(session);
     }
     sessions.at(-1)?.close();
+  });
+
+  test("real replicas - two agents with one identity that take turns at two replicas are told to the operator, and one that wanders is not", async () => {
+    const [one, other] = replicas();
+    const agent = await one.enroll(await one.register("copied"));
+    const honest = await one.enroll(await one.register("restless"));
+    for (const [replica, instance] of [
+      [one, "agent"],
+      [other, "clone"],
+      [one, "agent"],
+      [other, "clone"],
+    ] as const) {
+      await agent.connect(replica, instance);
+      await honest.connect(replica, "agent");
+    }
+    assert.deepEqual(await clones(), {});
+    await agent.connect(one, "agent");
+    (await agent.connect(other, "clone")).close();
+    (await honest.connect(one, "agent")).close();
+    // Each turn is seen by the replica at which it was taken, and by no other.
+    assert.deepEqual(await clones(), { "replica-a": 1, "replica-b": 1 });
+    const [event] = await eventually("an event tells of it at each replica", async () => {
+      const told = (await events()).filter(({ reason }) => reason === "PossibleClone");
+      return told.length === 2 ? told : undefined;
+    });
+    assert.deepEqual([event?.type, event?.regarding.name], ["Warning", "copied"]);
+    assert.match(
+      event?.note ?? "",
+      /^two agents take turns with the identity .*; meshctl cluster revoke copied, then /,
+    );
+    // The next turns are counted by those, and written no sooner than a minute later.
+    for (const instance of ["agent", "clone", "agent"]) (await agent.connect(one, instance)).close();
+    assert.deepEqual(await clones(), { "replica-a": 4, "replica-b": 1 });
+    // Written after all that was recorded before it.
+    await one.revoke("restless");
+    await eventually("what was recorded is written", async () =>
+      (await events()).some(({ reason }) => reason === "Revoked"),
+    );
+    const all = (await events()).filter(({ reason }) => reason === "PossibleClone");
+    assert.deepEqual(
+      all.map(({ series }) => series),
+      [undefined, undefined],
+    );
   });
 
   test("real replicas - revoked at one, the session at the other ends, and nothing lets it in again", async () => {
