@@ -57,7 +57,7 @@ class OurRelay {
     });
     void hub.run(new AbortController().signal);
     this.#clusters = Array.from({ length: agents }, (_, number) => clusterName(number));
-    this.#change("same");
+    this.#prepare("same")();
     this.#tally.expect(this.#clusters);
     const { address } = await startGrpcServer({
       listen: listen ?? "127.0.0.1:0",
@@ -71,7 +71,7 @@ class OurRelay {
 
   push({ content, answers, watchLoop = false }: PushArgument) {
     this.#tally.expect(content === "one" ? this.#clusters.slice(0, 1) : this.#clusters, answers);
-    return measureRound(this.#tally, watchLoop, () => this.#change(content));
+    return measureRound(this.#tally, watchLoop, this.#prepare(content));
   }
 
   calls(): RelayServerCalls {
@@ -84,16 +84,18 @@ class OurRelay {
     };
   }
 
-  #change(content: Content): void {
-    this.#revision += 1;
+  /** Makes what people and discovery would write, and returns what the server does about it. */
+  #prepare(content: Content): () => void {
+    const revision = (this.#revision += 1);
     if (content === "same") {
-      const resources = new Map([[KEY, intentFor(this.#revision)]]);
-      for (const cluster of this.#clusters) this.#intents.set(cluster, resources);
-    } else {
-      const changed = content === "one" ? this.#clusters.slice(0, 1) : this.#clusters;
-      for (const cluster of changed) this.#meshes.set(cluster, meshWith(cluster, this.#revision));
-      void this.#translator.take(this.#meshes);
+      return () => {
+        const resources = new Map([[KEY, intentFor(revision)]]);
+        for (const cluster of this.#clusters) this.#intents.set(cluster, resources);
+      };
     }
+    const changed = content === "one" ? this.#clusters.slice(0, 1) : this.#clusters;
+    for (const cluster of changed) this.#meshes.set(cluster, meshWith(cluster, revision));
+    return () => void this.#translator.take(this.#meshes);
   }
 
   #wantedOf(cluster: string): string | undefined {

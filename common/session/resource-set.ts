@@ -33,7 +33,8 @@ export type Versions = ReadonlyMap<string, string>;
 export function digestOf(versions: Versions): Buffer {
   const keys = [...versions.keys()];
   if (keys.length > 1) keys.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-  const parts = keys.flatMap((key) => [Buffer.from(`${key}\0`), Buffer.from(versions.get(key) ?? "", "hex")]);
+  const parts: Buffer[] = [];
+  for (const key of keys) parts.push(Buffer.from(`${key}\0`), Buffer.from(versions.get(key) ?? "", "hex"));
   // In one call and by way of hex: Hash objects, and buffers outside of the pool, cost several times what hashing costs.
   return Buffer.from(hash("sha256", Buffer.concat(parts)), "hex");
 }

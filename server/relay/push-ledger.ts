@@ -3,20 +3,20 @@ import { clip } from "../../common/session/bounds.ts";
 import { keyOf, type WireResource } from "../../common/session/resource-set.ts";
 import { ResourceOutcome, type Push, type ResourceResult, type Result } from "../../proto/gen/relay/v1/relay.ts";
 import { NOT_OBSERVED, type RelayObserver, type ResultOutcome } from "./observer.ts";
-import type { PushMachine } from "./push-machine.ts";
+import type { Keyed, PushMachine } from "./push-machine.ts";
 
 /** When a version of a resource was sent last, and answered. */
 export interface Delivery {
   readonly version: string;
   readonly sentAtMs: number;
-  readonly answeredAtMs?: number;
+  answeredAtMs?: number;
 }
 
 /** A push as people see it. */
 export interface SentPush {
   readonly bytes: number;
   readonly sentAtMs: number;
-  readonly answeredAtMs?: number;
+  answeredAtMs?: number;
 }
 
 /** Counts since the server was started. */
@@ -28,10 +28,8 @@ export interface PushCounts {
   wholeSets: number;
 }
 
-interface InFlight {
-  readonly push: Push;
-  readonly resources: ReadonlyMap<string, WireResource>;
-}
+type Sent = ReadonlyMap<string, WireResource>;
+const NOTHING_SENT: Sent = new Map();
 
 /**
  * What was pushed to one agent and what it said to that, for people and metrics; nothing here decides what is sent. It lives
@@ -42,9 +40,9 @@ export class PushLedger {
   readonly machine: PushMachine;
   readonly counts: PushCounts = { sent: 0, answered: 0, acknowledged: 0, rejected: 0, wholeSets: 0 };
   readonly #observer: RelayObserver;
-  #contents = new Map<string, WireResource>();
-  #deliveries = new Map<string, Delivery>();
-  #inFlight: InFlight | undefined;
+  readonly #contents = new Map<string, WireResource>();
+  readonly #deliveries = new Map<string, Delivery>();
+  #inFlight: readonly Keyed[] | undefined;
   #lastPush: SentPush | undefined;
   #lastRefusal: { readonly text: string; readonly atMs: number } | undefined;
   #wholeSetReason = "";
@@ -57,7 +55,7 @@ export class PushLedger {
   }
 
   /** Undefined where none was sent since the server was started. */
-  get lastPush(): SentPush | undefined {
+  get lastPush(): Readonly<SentPush> | undefined {
     return this.#lastPush;
   }
 
@@ -74,7 +72,7 @@ export class PushLedger {
     return this.#inFlight !== undefined;
   }
 
-  delivery(key: string): Delivery | undefined {
+  delivery(key: string): Readonly<Delivery> | undefined {
     return this.#deliveries.get(key);
   }
 
@@ -89,12 +87,11 @@ export class PushLedger {
     this.#inFlight = undefined;
     this.#lateSinceMs = this.isInSync ? undefined : nowMs;
     if (!this.machine.held) this.#wholeSetReason = "what the agent held when it connected is not known here";
-    this.#keepContents(new Map());
+    this.#keepContents();
     // An answer that was lost with its session: what the agent says to hold is one, too.
     for (const [key, delivery] of this.#deliveries) {
       const isHeld = this.machine.held?.get(key) === delivery.version;
-      if (isHeld && delivery.answeredAtMs === undefined)
-        this.#deliveries.set(key, { ...delivery, answeredAtMs: nowMs });
+      if (isHeld) delivery.answeredAtMs ??= nowMs;
     }
   }
 
@@ -103,17 +100,10 @@ export class PushLedger {
     this.#lateSinceMs ??= nowMs;
   }
 
+  /** The machine's push has been sent. */
   sent(push: Push, bytes: number, nowMs: number): void {
-    const wanted = this.machine.desired.resources;
-    const resources = new Map<string, WireResource>();
-    for (const { name } of push.upserts) {
-      const key = name ? keyOf(name) : "";
-      const resource = wanted.get(key);
-      if (!resource) continue;
-      resources.set(key, resource);
-      this.#deliveries.set(key, { version: resource.version, sentAtMs: nowMs });
-    }
-    this.#inFlight = { push, resources };
+    this.#inFlight = this.machine.pushed;
+    for (const [key, { version }] of this.#inFlight) this.#deliveries.set(key, { version, sentAtMs: nowMs });
     this.#lastPush = { bytes, sentAtMs: nowMs };
     this.counts.sent++;
     const isWhole = push.base.length === 0;
@@ -127,10 +117,11 @@ export class PushLedger {
     this.#inFlight = undefined;
     if (!inFlight) return;
     this.counts.answered++;
-    if (this.#lastPush) this.#lastPush = { ...this.#lastPush, answeredAtMs: nowMs };
-    for (const each of result.results) this.#told(each, inFlight, nowMs);
+    if (this.#lastPush) this.#lastPush.answeredAtMs = nowMs;
+    const sent = new Map(inFlight);
+    for (const each of result.results) this.#told(each, sent, nowMs);
     if (!this.machine.held) this.#disagreed(result.wantWholeSet);
-    this.#keepContents(inFlight.resources);
+    this.#keepContents(sent);
     this.#converged(nowMs);
   }
 
@@ -140,12 +131,12 @@ export class PushLedger {
     this.#lateSinceMs = undefined;
   }
 
-  #told({ name, outcome, code, message }: ResourceResult, { resources }: InFlight, nowMs: number): void {
+  #told({ name, outcome, code, message }: ResourceResult, sent: Sent, nowMs: number): void {
     const key = name ? keyOf(name) : "";
     // What the agent says of what was not sent to it counts for nothing.
-    if (!resources.has(key)) return;
+    if (!sent.has(key)) return;
     const delivery = this.#deliveries.get(key);
-    if (delivery) this.#deliveries.set(key, { ...delivery, answeredAtMs: nowMs });
+    if (delivery) delivery.answeredAtMs = nowMs;
     const isRejected = outcome === ResourceOutcome.RESOURCE_OUTCOME_REJECTED;
     this.counts[isRejected ? "rejected" : "acknowledged"]++;
     if (isRejected) this.#lastRefusal = { text: `${clip(code)}: ${clip(message)}`, atMs: nowMs };
@@ -174,16 +165,16 @@ export class PushLedger {
   }
 
   /** Keeps the bytes of what the agent holds, and the times of what it holds or shall hold. */
-  #keepContents(sent: ReadonlyMap<string, WireResource>): void {
+  #keepContents(sent: Sent = NOTHING_SENT): void {
     const { held, desired } = this.machine;
     if (!held) return;
-    const kept = new Map<string, WireResource>();
     for (const [key, version] of held) {
-      const known = [sent.get(key), desired.resources.get(key), this.#contents.get(key)];
-      const resource = known.find((each) => each?.version === version);
-      if (resource) kept.set(key, resource);
+      if (this.#contents.get(key)?.version === version) continue;
+      const known = [sent.get(key), desired.resources.get(key)].find((each) => each?.version === version);
+      if (known) this.#contents.set(key, known);
+      else this.#contents.delete(key);
     }
-    this.#contents = kept;
+    for (const key of this.#contents.keys()) if (!held.has(key)) this.#contents.delete(key);
     for (const key of this.#deliveries.keys()) {
       if (!held.has(key) && !desired.resources.has(key)) this.#deliveries.delete(key);
     }

@@ -38,8 +38,12 @@ interface Held {
 
 type Refusal = Pick<ResourceResult, "code" | "message" | "retriable">;
 
+/** A resource with its key. */
+export type Keyed = readonly [key: string, resource: WireResource];
+
 interface InFlight {
   readonly push: Push;
+  readonly upserts: readonly Keyed[];
   /** What the agent holds if it takes everything. */
   readonly target: Held;
 }
@@ -111,12 +115,9 @@ export class PushMachine {
   next(nowMs: number): Push | undefined {
     if (this.#inFlight || nowMs < this.#stuckUntilMs) return undefined;
     const held = this.#held?.versions;
-    const upserts = [...this.#desired.resources].filter(([key, { version }]) => {
-      if (held && held.get(key) === version) return false;
-      const parked = this.#parked.get(key);
-      return !held || parked?.version !== version || parked.retryAtMs <= nowMs;
-    });
-    const removals = [...this.#desired.removals].filter((key) => !this.#acknowledgedRemovals.has(key));
+    const upserts = this.#dueAt(nowMs);
+    const { removals: wanted } = this.#desired;
+    const removals = wanted.size === 0 ? [] : [...wanted].filter((key) => !this.#acknowledgedRemovals.has(key));
     if (held && upserts.length === 0 && removals.length === 0) return undefined;
     const versions = new Map(held);
     for (const [key, { version }] of upserts) versions.set(key, version);
@@ -130,8 +131,13 @@ export class PushMachine {
       removals: removals.map(nameOf),
       digest: target.digest,
     };
-    this.#inFlight = { push, target };
+    this.#inFlight = { push, upserts, target };
     return push;
+  }
+
+  /** What the push that is under way brings. */
+  get pushed(): readonly Keyed[] {
+    return this.#inFlight?.upserts ?? [];
   }
 
   /** Takes the agent's answer. Throws `invalid_argument` for an answer to nothing that was asked. */
@@ -146,7 +152,7 @@ export class PushMachine {
       this.#held = undefined;
       return;
     }
-    const pushed = new Set(inFlight.push.upserts.map(keyOfResult));
+    const pushed = new Set(inFlight.upserts.map(([key]) => key));
     const { versions } = inFlight.target;
     const refused: ResourceResult[] = [];
     for (const each of result.results) {
@@ -180,6 +186,19 @@ export class PushMachine {
   /** True when the agent holds what is desired, all of it. */
   get inSync(): boolean {
     return this.#held !== undefined && equal(this.#held.digest, digestOf(versionsOf(this.#desired)));
+  }
+
+  /** What the agent does not hold and shall, but for what it refused; all of it while it is not known what it holds. */
+  #dueAt(nowMs: number): Keyed[] {
+    const held = this.#held?.versions;
+    const due: Keyed[] = [];
+    for (const entry of this.#desired.resources) {
+      const [key, { version }] = entry;
+      if (held?.get(key) === version) continue;
+      const parked = held && this.#parked.get(key);
+      if (parked?.version !== version || parked.retryAtMs <= nowMs) due.push(entry);
+    }
+    return due;
   }
 
   #park({ key, version }: { key: string; version: string }, refusal: Refusal, nowMs: number): void {
