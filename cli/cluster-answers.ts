@@ -4,6 +4,7 @@ import { AdminServiceService, type WatchStatusResponse } from "../proto/gen/admi
 import { CALL_TIMEOUT_MS } from "./connection.ts";
 import type { ClusterAnswers } from "./explain.ts";
 import { findSession } from "./sessions.ts";
+import { watchStatus } from "./watch-status.ts";
 
 /** Asks the server all that it knows of one cluster. Throws `not_found` for one of which nothing is known. */
 export async function askOf(cluster: string, dialer: Dialer, signal: AbortSignal): Promise<ClusterAnswers> {
@@ -21,8 +22,7 @@ async function statusNow(cluster: string, dialer: Dialer, signal: AbortSignal): 
   const stop = new AbortController();
   const until = AbortSignal.any([signal, stop.signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]);
   try {
-    const request = { virtualMesh: undefined, cluster };
-    for await (const response of dialer.serverStream(AdminServiceService.watchStatus, request, until)) return response;
+    for await (const response of watchStatus(dialer, { cluster }, until)) return response;
   } finally {
     stop.abort();
   }

@@ -5,12 +5,7 @@ import { MeshError } from "../common/runtime/errors.ts";
 import { type AnyCommand, command } from "../common/runtime/process.ts";
 import { booleanSwitch } from "../common/runtime/settings.ts";
 import { type Cell, formatTable } from "../common/runtime/table.ts";
-import {
-  AdminServiceService,
-  type ClusterCertificate,
-  type VirtualMeshStatus,
-  WatchStatusResponse,
-} from "../proto/gen/admin/v1/admin.ts";
+import { type ClusterCertificate, type VirtualMeshStatus, WatchStatusResponse } from "../proto/gen/admin/v1/admin.ts";
 import {
   CertificateState,
   certificateStateToJSON,
@@ -19,6 +14,7 @@ import {
 import { CALL_TIMEOUT_MS, connectionOptions, withServer } from "./connection.ts";
 import { formatTime, outputOptions, print, printJson } from "./output.ts";
 import { formatName } from "./names.ts";
+import { watchStatus } from "./watch-status.ts";
 
 const statusOptions = defineOptions({
   ...connectionOptions,
@@ -38,12 +34,7 @@ const status = command({
   run: (config, { signal }) =>
     withServer(config, signal, async (dialer) => {
       const until = config.watch ? signal : AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]);
-      const responses = dialer.serverStream(
-        AdminServiceService.watchStatus,
-        { virtualMesh: undefined, cluster: "" },
-        until,
-      );
-      for await (const response of responses) {
+      for await (const response of watchStatus(dialer, { cluster: "" }, until)) {
         if (config.json) printJson(WatchStatusResponse.toJSON(response));
         else print(config.watch ? formatChange(response, systemClock.now()) : formatStatus(response));
         if (!config.watch) return;

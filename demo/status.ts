@@ -25,7 +25,7 @@ export async function followStatus(
       try {
         const responses = dialer.serverStream(
           AdminServiceService.watchStatus,
-          { virtualMesh: undefined, cluster: "" },
+          { virtualMesh: undefined, cluster: "", inParts: false },
           signal,
         );
         for await (const status of responses) {

@@ -122,6 +122,17 @@ async function runOnce<O extends Options>(definition: ProgramCommand<O>, config:
   } catch (error) {
     if (!signal.aborted) reportAndSet(error, exitCodeOf(error));
   }
+  await printed();
+}
+
+/**
+ * Resolves when all that was printed is with its reader, or that reader is gone: what a pipe has no room for yet would be
+ * lost with the process.
+ */
+async function printed(): Promise<void> {
+  // A pager that was left is no fault.
+  process.stdout.on("error", () => undefined);
+  await new Promise((resolve) => process.stdout.write("", resolve));
 }
 
 const attributeOf = (option: Option): string => toCommander(option).attributeName();

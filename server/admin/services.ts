@@ -1,6 +1,8 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../../common/runtime/clock.ts";
 import { MeshError } from "../../common/runtime/errors.ts";
-import { serverStream, unary } from "../../common/session/handlers.ts";
+import { type Send, serverStream, unary } from "../../common/session/handlers.ts";
+import { splitStatus } from "../../common/session/status-parts.ts";
 import {
   type AdminServiceServer,
   ClusterSession,
@@ -43,6 +45,9 @@ export interface AdminSources {
   getIntent(cluster: string): GetIntentResponse | undefined;
 }
 
+/** A status that takes several messages is not sent sooner again: with thousands of clusters there is always some change. */
+const LARGE_INTERVAL_MS = 1_000;
+
 export interface AdminDeps {
   readonly sources: AdminSources;
   readonly registry: ClusterRegistry;
@@ -54,13 +59,16 @@ export interface AdminDeps {
 export function adminService({ sources, registry, rotation, clock }: AdminDeps): AdminServiceServer {
   return {
     watchStatus: serverStream<WatchStatusRequest, WatchStatusResponse, unknown>(
-      async ({ virtualMesh: only, cluster }, send, { signal }) => {
+      async ({ virtualMesh: only, cluster, inParts }, send, { signal }) => {
         for await (const { virtualMeshes: all, sourceProblems } of sources.watchStatus(signal)) {
           const asked = all.filter(
             ({ name }) => !only || (name?.namespace === only.namespace && name.name === only.name),
           );
           const virtualMeshes = cluster === "" ? asked : asked.map((each) => onlyOf(each, cluster));
-          await send({ virtualMeshes, serverTime: new Date(clock.now()), sourceProblems: [...sourceProblems] });
+          const serverTime = new Date(clock.now());
+          const whole = { virtualMeshes, serverTime, sourceProblems: [...sourceProblems], more: false };
+          if (!inParts) await send(whole);
+          else if ((await sendInParts(whole, send)) > 1) await clock.sleep(LARGE_INTERVAL_MS, signal);
         }
       },
     ),
@@ -77,6 +85,20 @@ export function adminService({ sources, registry, rotation, clock }: AdminDeps):
     }),
     getRelayCa: unary(async () => ({ ca: relayCa(rotation, sources) })),
   };
+}
+
+/**
+ * Each part in a turn of the event loop of its own, so that the sessions get theirs between them, and none is made before
+ * there is room for it. Returns how many there were.
+ */
+async function sendInParts(whole: WatchStatusResponse, send: Send<WatchStatusResponse>): Promise<number> {
+  let sent = 0;
+  for (const part of splitStatus(whole)) {
+    if (sent > 0) await nextTurn();
+    await send(part);
+    sent += 1;
+  }
+  return sent;
 }
 
 /** A VirtualMesh with what is told of one cluster. */

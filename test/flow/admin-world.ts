@@ -49,10 +49,7 @@ const VIRTUAL_MESH = VirtualMeshStatus.create({
   ],
 });
 
-const SOURCES: AdminSources = {
-  async *watchStatus() {
-    yield { virtualMeshes: [VIRTUAL_MESH], sourceProblems: ["mesh.yaml:3:1: unknown field spec.foo"] };
-  },
+const SOURCES: Omit<AdminSources, "watchStatus"> = {
   session: (cluster) =>
     cluster === "cluster-1"
       ? ClusterSession.create({ cluster, connected: true, agentVersion: "9.9.9", epoch: 4n })
@@ -103,15 +100,21 @@ export async function runMeshctl(
   return { code, stdout, stderr };
 }
 
-/** Starts it on free ports. */
-export async function startAdminWorld(): Promise<AdminWorld> {
+/** Starts it on free ports. `virtualMesh`: the one that its status is of. */
+export async function startAdminWorld(virtualMesh = VIRTUAL_MESH): Promise<AdminWorld> {
   const folder = await temporaryFolder();
   const clock = systemClock;
   const directory = await StateDirectory.open(folder.file("server"), { program: "enterprise-networking" });
   const identity = await openLocalIdentity({ directory, names: DEFAULT_SERVER_NAMES, clock, log: silentLog });
   const { registry, rotation, pki } = identity;
   const { certificate } = pki;
-  const deps = { sources: SOURCES, registry, rotation, clock };
+  const sources: AdminSources = {
+    ...SOURCES,
+    async *watchStatus() {
+      yield { virtualMeshes: [virtualMesh], sourceProblems: ["mesh.yaml:3:1: unknown field spec.foo"] };
+    },
+  };
+  const deps = { sources, registry, rotation, clock };
   const services = [
     { definition: AdminServiceService, implementation: adminService(deps) },
     { definition: RegistryServiceService, implementation: registryService(deps) },

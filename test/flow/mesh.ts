@@ -223,7 +223,11 @@ export class FlowMesh implements AsyncDisposable {
 
   #watch() {
     const signal = AbortSignal.timeout(STREAM_MS);
-    return this.#dialer.serverStream(AdminServiceService.watchStatus, { virtualMesh: undefined, cluster: "" }, signal);
+    return this.#dialer.serverStream(
+      AdminServiceService.watchStatus,
+      { virtualMesh: undefined, cluster: "", inParts: false },
+      signal,
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,12 +6,41 @@ import { agentFlags } from "../../cli/register.ts";
 import { createCsr } from "../../common/pki/csr.ts";
 import { generateKey } from "../../common/pki/keys.ts";
 import { flagOf } from "../../common/runtime/config.ts";
+import { MAX_MESSAGE_BYTES } from "../../common/session/grpc.ts";
+import { VirtualMeshStatus, WatchStatusResponse } from "../../proto/gen/admin/v1/admin.ts";
+import { CertificateState } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { ServerIdentity } from "../../server/identity/identity.ts";
 import { runMeshctl, startAdminWorld } from "./admin-world.ts";
 
 async function enroll({ registry }: ServerIdentity, token: string): Promise<void> {
   const key = await generateKey({ type: "ec", curve: "P-256" });
   await registry.enroll(token, await createCsr({ key }), "127.0.0.1:1");
+}
+
+/** As agents of so many clusters tell it, with one istiod each. */
+function largeMesh(clusters: number): VirtualMeshStatus {
+  const names = Array.from({ length: clusters }, (_, index) => `cluster-${index}`);
+  const meshOf = (cluster: string): string => `istiod-istio-system-${cluster}`;
+  const entries = names.map((cluster): [string, unknown] => [
+    `${meshOf(cluster)}.gloo-mesh.`,
+    { acceptanceOrder: 1, state: "ACCEPTED" },
+  ]);
+  const replica = {
+    ...{ podName: "istiod-1", podNamespace: "istio-system", podUid: "7c0f3c0a-6f0c-4d57-9a6e-1f2b3c4d5e6f" },
+    ...{ state: CertificateState.CERTIFICATE_STATE_FINISHED, connected: true, directory: "/etc/cacerts" },
+    ...{ serial: "3f:".repeat(19) + "3f", subjectKeyId: "ab".repeat(20), issuer: "CN=istio intermediates" },
+    ...{ rootSha256: Buffer.alloc(32, 1), orderVersion: Buffer.alloc(32, 2), evidence: "istiod signed with it" },
+    ...{ notBefore: new Date(0), notAfter: new Date(1e12), renewAt: new Date(9e11) },
+    vaultServer: "https://vault.vault.svc.cluster.local:8200",
+  };
+  return VirtualMeshStatus.fromPartial({
+    name: { name: "vm", namespace: "gloo-mesh" },
+    status: { state: "ACCEPTED", meshes: Object.fromEntries(entries) },
+    clusters: names.map((cluster) => ({
+      ...{ cluster, mesh: { name: meshOf(cluster), namespace: "gloo-mesh" }, connected: true, applied: true },
+      certificate: { replicas: [replica] },
+    })),
+  });
 }
 
 describe("meshctl", () => {
@@ -56,6 +85,22 @@ describe("meshctl", () => {
     );
     const json = JSON.parse((await world.meshctl("status", "--json")).stdout) as { virtualMeshes: unknown[] };
     assert.equal(json.virtualMeshes.length, 1);
+  });
+
+  test("meshctl - shows the status of ten thousand clusters, which fits into no single message", async () => {
+    const virtualMesh = largeMesh(10_000);
+    await using world = await startAdminWorld(virtualMesh);
+    const size = VirtualMeshStatus.encode(virtualMesh).finish().length;
+    assert.ok(size > MAX_MESSAGE_BYTES, `${size} bytes are one message`);
+    const table = await world.meshctl("status");
+    assert.equal(table.stderr, "");
+    assert.equal(table.stdout.match(/^cluster-\d+ .* istiod-1\.istio-system +FINISHED /gm)?.length, 10_000);
+    const json = await world.meshctl("status", "--json");
+    const { virtualMeshes } = WatchStatusResponse.fromJSON(JSON.parse(json.stdout));
+    assert.deepEqual(virtualMeshes, [virtualMesh]);
+    const watched = await world.meshctl("status", "--watch");
+    assert.equal(watched.stdout.match(/^VIRTUAL MESH /gm)?.length, 1);
+    assert.match(watched.stdout, /^cluster-9999 .* FINISHED /m);
   });
 
   test("meshctl - an operator's certificate opens the relay port, loopback only reads", async () => {

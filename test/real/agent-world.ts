@@ -109,7 +109,7 @@ export class AgentWorld implements AsyncDisposable {
   async status(what: string, accept: (cluster: ClusterCertificate) => boolean): Promise<ClusterCertificate> {
     const dialer = new Dialer({ address: `unix:${this.folder.file("state", "admin.sock")}`, peer: "admin socket" });
     try {
-      const request = { virtualMesh: undefined, cluster: "" };
+      const request = { virtualMesh: undefined, cluster: "", inParts: false };
       for await (const { virtualMeshes } of dialer.serverStream(
         AdminServiceService.watchStatus,
         request,

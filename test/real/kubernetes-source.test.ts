@@ -37,7 +37,7 @@ async function startServer(folder: TemporaryFolder, kubeconfig: string) {
     /** The state of the one VirtualMesh, as the admin API tells it. */
     async untilTold(state: string): Promise<WatchStatusResponse> {
       const signal = AbortSignal.timeout(60_000);
-      const request = { virtualMesh: undefined, cluster: "" };
+      const request = { virtualMesh: undefined, cluster: "", inParts: false };
       for await (const told of dialer.serverStream(AdminServiceService.watchStatus, request, signal)) {
         if (told.virtualMeshes[0]?.status?.["state"] === state) return told;
       }

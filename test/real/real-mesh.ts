@@ -161,7 +161,7 @@ class ManagementServer implements AsyncDisposable {
     try {
       for await (const status of this.#dialer.serverStream(
         AdminServiceService.watchStatus,
-        { virtualMesh: undefined, cluster: "" },
+        { virtualMesh: undefined, cluster: "", inParts: false },
         signal,
       )) {
         last = status;

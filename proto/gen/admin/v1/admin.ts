@@ -89,11 +89,19 @@ export interface WatchStatusRequest {
     | undefined;
   /** Only what is told of the certificates of this cluster; empty: of all. An older server tells of all. */
   cluster: string;
+  /**
+   * True: a status that is large comes in several messages, each far below the 4 MiB that clients take by default. An
+   * older server sends one message, whatever its size.
+   */
+  inParts: boolean;
 }
 
 /** Status of all VirtualMeshes asked for. */
 export interface WatchStatusResponse {
-  /** One per VirtualMesh, in order of namespace and name. */
+  /**
+   * One per VirtualMesh, in order of namespace and name. In parts, one that began in an earlier message goes on: its
+   * `clusters`, and the entries of `meshes` in its `status`, are to be added to those that were there.
+   */
   virtualMeshes: VirtualMeshStatus[];
   /** The server's clock. */
   serverTime:
@@ -101,6 +109,8 @@ export interface WatchStatusResponse {
     | undefined;
   /** Faults of the sources, e.g. "mesh.yaml:3:1: unknown field spec.foo": what they describe keeps its last good form. */
   sourceProblems: string[];
+  /** In parts: the next message brings more of the same status. */
+  more: boolean;
 }
 
 /** Status of one VirtualMesh. */
@@ -430,7 +440,7 @@ export interface RotateRelayCaResponse {
 }
 
 function createBaseWatchStatusRequest(): WatchStatusRequest {
-  return { virtualMesh: undefined, cluster: "" };
+  return { virtualMesh: undefined, cluster: "", inParts: false };
 }
 
 export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
@@ -440,6 +450,9 @@ export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
     }
     if (message.cluster !== "") {
       writer.uint32(18).string(message.cluster);
+    }
+    if (message.inParts !== false) {
+      writer.uint32(24).bool(message.inParts);
     }
     return writer;
   },
@@ -473,6 +486,14 @@ export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
             message.cluster = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.inParts = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -493,6 +514,11 @@ export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
         ? ResourceName.fromJSON(object.virtual_mesh)
         : undefined,
       cluster: isSet(object.cluster) ? globalThis.String(object.cluster) : "",
+      inParts: isSet(object.inParts)
+        ? globalThis.Boolean(object.inParts)
+        : isSet(object.in_parts)
+        ? globalThis.Boolean(object.in_parts)
+        : false,
     };
   },
 
@@ -503,6 +529,9 @@ export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
     }
     if (message.cluster !== "") {
       obj.cluster = message.cluster;
+    }
+    if (message.inParts !== false) {
+      obj.inParts = message.inParts;
     }
     return obj;
   },
@@ -516,12 +545,13 @@ export const WatchStatusRequest: MessageFns<WatchStatusRequest> = {
       ? ResourceName.fromPartial(object.virtualMesh)
       : undefined;
     message.cluster = object.cluster ?? "";
+    message.inParts = object.inParts ?? false;
     return message;
   },
 };
 
 function createBaseWatchStatusResponse(): WatchStatusResponse {
-  return { virtualMeshes: [], serverTime: undefined, sourceProblems: [] };
+  return { virtualMeshes: [], serverTime: undefined, sourceProblems: [], more: false };
 }
 
 export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
@@ -534,6 +564,9 @@ export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
     }
     for (const v of message.sourceProblems) {
       writer.uint32(26).string(v!);
+    }
+    if (message.more !== false) {
+      writer.uint32(32).bool(message.more);
     }
     return writer;
   },
@@ -575,6 +608,14 @@ export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
             message.sourceProblems.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.more = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -604,6 +645,7 @@ export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
         : globalThis.Array.isArray(object?.source_problems)
         ? object.source_problems.map((e: any) => globalThis.String(e))
         : [],
+      more: isSet(object.more) ? globalThis.Boolean(object.more) : false,
     };
   },
 
@@ -618,6 +660,9 @@ export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
     if (message.sourceProblems?.length) {
       obj.sourceProblems = message.sourceProblems;
     }
+    if (message.more !== false) {
+      obj.more = message.more;
+    }
     return obj;
   },
 
@@ -629,6 +674,7 @@ export const WatchStatusResponse: MessageFns<WatchStatusResponse> = {
     message.virtualMeshes = object.virtualMeshes?.map((e) => VirtualMeshStatus.fromPartial(e)) || [];
     message.serverTime = object.serverTime ?? undefined;
     message.sourceProblems = object.sourceProblems?.map((e) => e) || [];
+    message.more = object.more ?? false;
     return message;
   },
 };
