@@ -876,6 +876,7 @@ export const RESOURCE_DEFINITIONS: readonly ResourceDefinition[] = [
             errors: { type: "array", items: { type: "string" } },
             meshes: {
               type: "object",
+              "x-kubernetes-map-type": "atomic",
               additionalProperties: {
                 type: "object",
                 properties: {

@@ -25,6 +25,7 @@ export interface JsonSchema {
   readonly allOf?: readonly JsonSchema[];
   readonly "x-kubernetes-preserve-unknown-fields"?: boolean;
   readonly "x-kubernetes-list-type"?: string;
+  readonly "x-kubernetes-map-type"?: string;
   readonly "x-kubernetes-list-map-keys"?: readonly string[];
 }
 

@@ -1,6 +1,7 @@
 import { refKey } from "../../common/api/meta.ts";
 import type { Problem } from "../../common/api/problem.ts";
 import type { Log } from "../../common/runtime/log.ts";
+import { firstOf } from "./naming.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** Logs what was refused, and each judgement; `before`: those that were logged already, which stay unsaid. */
@@ -17,6 +18,6 @@ export function logJudgements(
     if (said?.state === state && said.generation === generation && said.errors.join() === errors.join()) continue;
     const fields = { virtualMesh: refKey(ref), state, generation };
     if (errors.length === 0) log.info("virtual mesh judged", fields);
-    else log.warn("virtual mesh judged", { ...fields, errors });
+    else log.warn("virtual mesh judged", { ...fields, errors: firstOf(errors) });
   }
 }

@@ -2,6 +2,7 @@ import { nameOf, refKey, statusKey } from "../../common/api/meta.ts";
 import type { ApprovalState } from "../../common/api/virtual-mesh.ts";
 import { candidatesOf, type Candidate } from "./candidates.ts";
 import { judgeMeshes, meshContext, type MeshContext } from "./mesh-checks.ts";
+import { someOf } from "./naming.ts";
 import { ownersOf } from "./owners.ts";
 import type { IntentSnapshot } from "./snapshot.ts";
 import type { AcceptedIntent, ConditionFact, MeshVerdict, Verdict } from "./verdict.ts";
@@ -55,7 +56,7 @@ function judgeAccepted(candidate: Candidate, context: MeshContext): Verdict {
   const meshes = isClean ? listed : { ...unlisted(candidate, context), ...listed };
   const errors = judged.flatMap((mesh) => mesh.errors);
   const reason = isClean ? "Accepted" : good === 0 ? "NoMeshAccepted" : "PartlyAccepted";
-  const message = [`${good} of ${judged.length} meshes accepted`, ...errors].join("; ");
+  const message = sentence(`${good} of ${judged.length} meshes accepted`, someOf(errors, "; "));
   return { ...verdictOf(candidate, { state: worst(judged), errors, meshes, reason, message }), spec };
 }
 
@@ -79,7 +80,7 @@ function judgeRefused(candidate: Candidate): Verdict {
     errors,
     meshes: Object.fromEntries(meshes),
     reason: "Invalid",
-    message: [...errors, kept].join("; "),
+    message: sentence(someOf(errors, "; "), kept),
   });
 }
 
@@ -93,7 +94,7 @@ function judgeMissing(candidate: Candidate, context: MeshContext): Verdict {
     errors,
     meshes: Object.fromEntries(meshes),
     reason: "SourceMissing",
-    message: errors.join("; "),
+    message: someOf(errors, "; "),
   });
 }
 
@@ -110,6 +111,8 @@ function heldBy({ previous }: Candidate): MeshVerdict[] {
     return { ref: nameOf(mesh), state: "ACCEPTED", errors: [], warnings: [], mesh };
   });
 }
+
+const sentence = (...parts: readonly string[]): string => parts.filter((part) => part !== "").join("; ");
 
 type Judgement = Pick<Verdict, "state" | "errors" | "meshes"> & Pick<ConditionFact, "reason" | "message">;
 

@@ -1,6 +1,6 @@
 import { refKey } from "../../common/api/meta.ts";
 import type { AcceptedIntent, ConditionFact, Verdict } from "../intent/verdict.ts";
-import { quoted, someOf } from "./naming.ts";
+import { quoted, someOf } from "../intent/naming.ts";
 import type { CertificateReport } from "./report.ts";
 
 /**

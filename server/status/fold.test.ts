@@ -261,3 +261,19 @@ describe("foldStatus", () => {
     assert.deepEqual([status.deployedSharedTrust, status.meshes, status.state], [undefined, {}, "ACCEPTED"]);
   });
 });
+
+it("status - thousands of bad meshes make no object that an API server would not take", () => {
+  const numbers = Array.from({ length: 5_000 }, (_, index) => index + 10);
+  const [bad, good] = [virtualMeshOf("vm", numbers), virtualMeshOf("vm", [1, 2])];
+  const { verdict, intent } = judged(bad);
+  const status = foldStatus({ verdict, intent, reports: [], previous: undefined }, at(NOON));
+  assert.equal(Object.keys(status.meshes ?? {}).length, numbers.length);
+  assert.match(status.meshes?.[KEY(10)]?.errors?.[0] ?? "", /does not exist yet$/);
+  assert.equal(status.errors?.at(-1), "and 4980 more");
+  assert.equal(status.errors.length, 21);
+  assert.match(condition(status, "Accepted").message, /^0 of 5000 meshes accepted; .* and 4995 more$/);
+  const object = JSON.stringify({ ...bad, status });
+  assert.ok(object.length < 1.2 * 1024 * 1024, `${object.length} bytes`);
+  const refused = judged({ ...good, spec: { ...good.spec, meshes: numbers.map(() => ({ name: "x".repeat(9_000) })) } });
+  assert.ok(refused.verdict.accepted.message.length < 6_000);
+});

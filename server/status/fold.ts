@@ -4,11 +4,12 @@ import type { Clock } from "../../common/runtime/clock.ts";
 import type { AcceptedIntent, ConditionFact, MeshVerdict, Verdict } from "../intent/verdict.ts";
 import { appliedFact, describeLate } from "./applied.ts";
 import { stampConditions } from "./conditions.ts";
-import { someOf } from "./naming.ts";
+import { firstOf, someOf } from "../intent/naming.ts";
 import { notActedOn } from "./not-acted-on.ts";
 import { podBounceFact, podBounceWarnings } from "./pod-bounce.ts";
 import { faultsOf, isIssued, isProved, warningsOf, type CertificateReport } from "./report.ts";
 import { renewalFact } from "./renewal.ts";
+import { withinBound } from "./mesh-texts.ts";
 import { otherRoots, pinRoot, sharedRootCondition, type RootPin } from "./shared-root.ts";
 
 /** What the status of one VirtualMesh is made of. */
@@ -33,7 +34,7 @@ export function foldStatus(sources: StatusSources, clock: Pick<Clock, "now">): V
   const pin = trust && pinRoot(previous?.deployedSharedTrust, reports);
   const isRestarting = intent?.spec.mtlsConfig?.autoRestartPods === true;
   const meshes = foldMeshes({ verdict, reports, pin, isRestarting });
-  const errors = [...verdict.errors, ...clusterFailures(verdict, meshes)];
+  const errors = firstOf([...verdict.errors, ...clusterFailures(verdict, meshes)]);
   const facts = [
     verdict.accepted,
     ...(trust && intent ? certificateFacts({ verdict, intent, reports, pin }) : [idleFact(verdict)]),
@@ -44,7 +45,7 @@ export function foldStatus(sources: StatusSources, clock: Pick<Clock, "now">): V
     observedGeneration: verdict.generation,
     state: stateOf(verdict, Object.values(meshes)),
     ...(errors.length > 0 && { errors }),
-    meshes,
+    meshes: withinBound(meshes),
     conditions: stampConditions(facts, previous?.conditions, clock),
     ...(trust && pin && { deployedSharedTrust: { ...trust, ...pin } }),
   };

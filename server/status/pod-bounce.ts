@@ -1,6 +1,6 @@
 import { PodBounceState, type PodBounceStatus } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { ConditionFact } from "../intent/verdict.ts";
-import { someOf } from "./naming.ts";
+import { someOf } from "../intent/naming.ts";
 import type { CertificateReport } from "./report.ts";
 
 /** What people must know before it happens. */

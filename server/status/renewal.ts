@@ -1,5 +1,5 @@
 import type { ConditionFact } from "../intent/verdict.ts";
-import { someOf } from "./naming.ts";
+import { someOf } from "../intent/naming.ts";
 import { faultsOf, speakingReplicas, type CertificateReport } from "./report.ts";
 
 /**

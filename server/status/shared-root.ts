@@ -1,6 +1,6 @@
 import type { DeployedSharedTrust } from "../../common/api/virtual-mesh.ts";
 import type { ConditionFact } from "../intent/verdict.ts";
-import { someOf } from "./naming.ts";
+import { someOf } from "../intent/naming.ts";
 import { holdsIssued, speakingReplicas, type CertificateReport } from "./report.ts";
 
 /** The root that all clusters are held to: SHA-256 of its DER form in lower-case hex, and who proved it first. */
