@@ -94,21 +94,18 @@ export class SimAgent {
   #live(): void {
     const { process } = this;
     const { onFault, cluster } = this.#options;
-    this.#stop = new AbortController();
-    this.#lives.push(this.#stop);
+    const stop = (this.#stop = new AbortController());
+    this.#lives.push(stop);
     this.stoppingSinceMs = undefined;
     this.#statuses = new Latest<readonly IssuedCertificateStatus[]>([]);
-    this.#run(process, this.#stop.signal).then(
-      () => {
-        if (!this.#stop.signal.aborted) onFault(`agent of ${cluster} ended`, undefined);
-        process.kill();
-        this.stoppingSinceMs = undefined;
-      },
-      (error: unknown) => {
-        if (!this.#stop.signal.aborted) onFault(`agent of ${cluster}`, error);
-        process.kill();
-        this.stoppingSinceMs = undefined;
-      },
+    const ended = (fault: string, error?: unknown): void => {
+      if (!stop.signal.aborted) onFault(fault, error);
+      process.kill();
+      if (this.process === process) this.stoppingSinceMs = undefined;
+    };
+    this.#run(process, stop.signal).then(
+      () => ended(`agent of ${cluster} ended`),
+      (error: unknown) => ended(`agent of ${cluster}`, error),
     );
   }
 

@@ -38,6 +38,13 @@ export class Disk {
     return heldOf(this.#objects);
   }
 
+  /** Somebody copies it. */
+  copy(): Disk {
+    const copy = new Disk(this.isObjects, this.latencyMs, this.#onChange);
+    copy.#objects = this.#objects;
+    return copy;
+  }
+
   at(key: string): Stored | undefined {
     return this.#objects.get(key);
   }

@@ -1,7 +1,8 @@
 /**
  * A fault put into the product, and what the simulation says of it. Faults that it does not find: an agent that believes
- * after a save that failed that nothing was stored (agent/apply/intent-holder.test.ts), and a server that keeps the
- * session of an agent that sends and does not read, because no agent of ours does that (server/relay/hub.test.ts).
+ * after a save that failed that nothing was stored (agent/apply/intent-holder.test.ts), a server that keeps the session
+ * of an agent that sends and does not read, because no agent of ours does that (server/relay/hub.test.ts), and one that
+ * takes a leader that comes back once for a clone, because these agents have no replicas (server/identity/clone-watch.test.ts).
  */
 export interface Mutant {
   readonly name: string;
@@ -145,5 +146,30 @@ export const MUTANTS: readonly Mutant[] = [
     "server/relay/hello.ts",
     "if (reason !== HEARD) throw reason;",
     "void reason;",
+  ]),
+  one("an agent that reconnects is called a clone", /was called a clone, and there is none/, [
+    "server/identity/clone-watch.ts",
+    "if (before.at(-1) === name) return { turns: before, isClone: false };",
+    "",
+  ]),
+  one("each replica knows nothing of the turns at others", /took turns, and nobody saw it/, [
+    "server/store/kubernetes-sessions.ts",
+    "takeTurn(found?.status?.session?.turns ?? [], instance)",
+    "takeTurn(found?.status?.session?.replica === replica ? (found.status.session.turns ?? []) : [], instance)",
+  ]),
+  one("a server that is alone does not keep the turns", /took turns, and nobody saw it/, [
+    "server/store/local-sessions.ts",
+    "this.#turns.set(cluster, turns);",
+    "",
+  ]),
+  one("an agent is taken to hold what another with its identity has acknowledged", /is not as it shall be/, [
+    PUSH_MACHINE,
+    "!this.#held || !equal(heldDigest, this.#held.digest)",
+    "!this.#held",
+  ]),
+  one("no place is kept for who was told to come back", /agents were not let in/, [
+    "server/relay/admission.ts",
+    "this.#places.set(cluster, placeMs);",
+    "",
   ]),
 ];

@@ -20,6 +20,7 @@ export interface SimReplicaOptions {
   readonly dice: Dice;
   /** Most that intent takes from the truth to here. */
   readonly lagMs: number;
+  readonly hellosPerSecond: number | undefined;
   readonly begin: () => SimProcess;
   readonly onFault: (what: string, error: unknown) => void;
   /** Told of each version that a cluster shall hold, as this replica hears of it. */
@@ -103,7 +104,7 @@ export class SimReplica {
   }
 
   async #run(process: SimProcess, signal: AbortSignal): Promise<void> {
-    const { sessionHome, clusters, truth, onFault } = this.#options;
+    const { sessionHome, clusters, truth, onFault, hellosPerSecond } = this.#options;
     const { sessions, run } = await sessionHome.open(process, this.name);
     const intents = (this.intents = new IntentBook());
     const statuses = (this.statuses = new StatusBook());
@@ -114,6 +115,7 @@ export class SimReplica {
       ...{ clock: process.clock, log: silentLog, intents, statuses, sessions },
       notReady: () => (isReady ? [] : ["the sources have not been read yet"]),
       isServed: () => true,
+      ...(hellosPerSecond !== undefined && { hellosPerSecond }),
       onSessionChange: (cluster) => this.#forgetAcknowledged(cluster),
       defer: (work) => process.later(0, work),
     }));

@@ -1,7 +1,8 @@
 import { KEPT, kindOf, NAMES, type Kind } from "./catalog.ts";
 import { Dice } from "./dice.ts";
 import type { SimAgent } from "./agent.ts";
-import { drawScenario, type Action } from "./scenario.ts";
+import { comeBack, stampede } from "./herd.ts";
+import { drawScenario, isHerd, type Action } from "./scenario.ts";
 import type { SimReplica } from "./replica.ts";
 import { World } from "./world.ts";
 
@@ -23,6 +24,8 @@ export interface Outcome {
   readonly pushes: number;
   readonly removals: number;
   readonly refusals: number;
+  /** How often a server said that two agents take turns. */
+  readonly sightings: number;
   readonly events: number;
   /** Time from the end of all faults until everybody agreed. */
   readonly healedMs: number;
@@ -46,7 +49,7 @@ export class Violation extends Error {
 /** Runs what this seed makes of the world to its end. Throws a Violation; its trace is there where it is asked for. */
 export async function runSchedule(seed: number, { isTraced = false } = {}): Promise<Outcome> {
   const dice = new Dice(seed);
-  const schedule = new Schedule(new World(drawScenario(dice), dice, { isTraced }));
+  const schedule = new Schedule(new World(drawScenario(dice, new Dice(~seed)), dice, { isTraced }));
   const { stackTraceLimit } = Error;
   // Sessions end by the thousand, each with errors that nobody reads.
   Error.stackTraceLimit = 0;
@@ -75,9 +78,14 @@ class Schedule {
     for (let left = scenario.actions; left > 0; left -= 1) {
       await this.#pass(dice.random() * 2 * scenario.paceMs);
       this.#act(scenario.next());
+      if (left === scenario.cloneAt) this.#clone();
     }
+    while (world.double?.process.isAlive) await this.#pass(1_000);
+    const pass = (ms: number): Promise<void> => this.#pass(ms);
+    if (isHerd(scenario)) await stampede(world, pass);
     this.#heal();
     const healedAtMs = time.nowMs;
+    if (isHerd(scenario)) await comeBack(world, SETTLE_MS, pass);
     await this.#pass(SECOND_THOUGHTS_MS + scenario.lagMs);
     while (this.#disagreement() !== undefined) {
       const patienceMs = this.#anyLater() ? PATIENCE_WITH_RETRIES_MS : PATIENCE_MS;
@@ -87,8 +95,11 @@ class Schedule {
     const healedMs = time.nowMs - healedAtMs;
     await this.#pass(Math.max(0, SETTLE_MS - healedMs));
     await this.#beQuiet();
+    world.clones.check();
     const { pushes, sessions, removals, refusals } = world.ledger;
-    return { pushes, sessions, removals, refusals, events: this.#events, healedMs, trace: [...(world.trace ?? [])] };
+    const { sightings } = world.clones;
+    const counts = { pushes, sessions, removals, refusals, sightings, events: this.#events };
+    return { ...counts, healedMs, trace: [...(world.trace ?? [])] };
   }
 
   async #pass(ms: number): Promise<void> {
@@ -100,6 +111,19 @@ class Schedule {
       if (++this.#events % 16 === 0) this.world.checkBounds();
       if (ledger.violation !== undefined) throw new Error(ledger.violation);
     }
+  }
+
+  /** A second agent with one identity comes, and takes turns with the first until somebody ends it. */
+  #clone(): void {
+    const { world } = this;
+    const { dice } = world;
+    const agent = dice.pick(world.agents as [SimAgent, ...SimAgent[]]);
+    const double = world.clone(agent);
+    world.note(() => `* clone of ${agent.cluster}`);
+    world.time.after(dice.pick([3_000, 20_000, 90_000]), () => {
+      world.note(() => `* the clone of ${agent.cluster} is gone`);
+      world.kill(double);
+    });
   }
 
   /** Nothing moves any more where nothing changes. */

@@ -8,10 +8,14 @@ export interface Totals {
   readonly pushes: number;
   readonly removals: number;
   readonly refusals: number;
+  readonly sightings: number;
   readonly longestHealingMs: number;
 }
 
-const NOTHING: Totals = { schedules: 0, sessions: 0, pushes: 0, removals: 0, refusals: 0, longestHealingMs: 0 };
+const NOTHING: Totals = {
+  ...{ schedules: 0, sessions: 0, pushes: 0, removals: 0, refusals: 0, sightings: 0 },
+  longestHealingMs: 0,
+};
 
 /** Runs one schedule after the other. The first that fails is run again, and thrown with its trace. */
 export async function runSchedules(seeds: Iterable<number>): Promise<Totals> {
@@ -36,5 +40,6 @@ const add = (totals: Totals, outcome: Outcome): Totals => ({
   pushes: totals.pushes + outcome.pushes,
   removals: totals.removals + outcome.removals,
   refusals: totals.refusals + outcome.refusals,
+  sightings: totals.sightings + outcome.sightings,
   longestHealingMs: Math.max(totals.longestHealingMs, outcome.healedMs),
 });

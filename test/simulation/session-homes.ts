@@ -19,7 +19,7 @@ export interface SessionHome {
 }
 
 /** A state directory: the server is alone, and only the epochs outlive it. */
-export function localSessions(): SessionHome {
+export function localSessions(onClone: (cluster: string) => void): SessionHome {
   let stored: unknown;
   return {
     open: async (process) => {
@@ -27,7 +27,8 @@ export function localSessions(): SessionHome {
         read: () => process.io(() => stored as T | undefined),
         write: (value: T) => process.io(() => void (stored = value)),
       });
-      const sessions = new LocalSessions(await Epochs.open({ document }));
+      const clones = { tookTurns: ({ cluster }: { cluster: string }) => onClone(cluster) };
+      const sessions = new LocalSessions(await Epochs.open({ document }), process.clock, clones);
       return { sessions, run: () => Promise.resolve() };
     },
   };
@@ -43,11 +44,13 @@ export class SharedSessions implements SessionHome {
   readonly #dice: Dice;
   readonly #objects = new Map<string, Versioned>();
   readonly #watchers = new Set<(name: string) => void>();
+  readonly #onClone: (cluster: string) => void;
   /** Share of requests that fail. */
   failures = 0;
 
-  constructor(clusters: readonly string[], dice: Dice) {
+  constructor(clusters: readonly string[], dice: Dice, onClone: (cluster: string) => void) {
     this.#dice = dice;
+    this.#onClone = onClone;
     for (const name of clusters) {
       const object = {
         apiVersion: "multicluster.solo.io/v1alpha1",
@@ -63,7 +66,7 @@ export class SharedSessions implements SessionHome {
     const context = { clock: process.clock, random: this.#dice.random, log: silentLog, stop: NEVER };
     const replicas = { isAlive: () => true, onChange: () => () => undefined };
     const events = { record: () => undefined };
-    const clones = { tookTurns: () => undefined };
+    const clones = { tookTurns: ({ cluster }: { cluster: string }) => this.#onClone(cluster) };
     const sessions = new KubernetesSessions({ objects, replicas, replica, events, clones, context });
     return Promise.resolve({ sessions, run: (signal: AbortSignal) => sessions.run(signal) });
   }

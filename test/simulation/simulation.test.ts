@@ -19,10 +19,16 @@ describe("simulation", { concurrency: 2 }, () => {
       const args = [MAIN, String(first), String(BATCH)];
       const printed = await runCommand(process.execPath, args, { timeoutMs: 280_000 });
       t.diagnostic(printed.trim());
-      const { schedules, sessions, pushes, removals, refusals } = JSON.parse(printed) as Totals;
+      const { schedules, sessions, pushes, removals, refusals, sightings } = JSON.parse(printed) as Totals;
       assert.equal(schedules, BATCH);
       // A world in which nothing happens finds nothing.
-      assert.ok(sessions > 3 * BATCH && pushes > 3 * BATCH && removals > BATCH / 20 && refusals > BATCH / 5);
+      assert.ok(
+        sessions > 3 * BATCH &&
+          pushes > 3 * BATCH &&
+          removals > BATCH / 20 &&
+          refusals > BATCH / 5 &&
+          sightings > BATCH / 5,
+      );
     });
   }
 });

@@ -2,6 +2,7 @@ import type { RelayStream } from "../../agent/relay/relay-channel.ts";
 import { keyOf } from "../../common/session/resource-set.ts";
 import { SimAgent } from "./agent.ts";
 import { SimCall } from "./call.ts";
+import { Clones } from "./clones.ts";
 import type { Dice } from "./dice.ts";
 import { Disk } from "./disk.ts";
 import { Ledger } from "./ledger.ts";
@@ -34,6 +35,9 @@ export class World {
   readonly truth: Truth;
   readonly ledger: Ledger;
   readonly agents: readonly SimAgent[];
+  readonly clones: Clones;
+  /** The second agent with the identity of one of them, while there is one. */
+  double: SimAgent | undefined;
   readonly replicas: readonly SimReplica[];
   readonly shared: SharedSessions | undefined;
   /** What happened, where somebody wants to read it. */
@@ -43,6 +47,8 @@ export class World {
   /** Share of connections that lead nowhere. */
   blackHoles = 0;
   #wasEmptied = false;
+  readonly #begin = (): SimProcess => new SimProcess(this.time, this.dice);
+  readonly #onFault = (what: string, error: unknown): void => this.ledger.fail(`${what}: ${String(error)}`);
   /** Since when a cluster has a session at more than one replica. */
   readonly #doubleSinceMs = new Map<string, number | undefined>();
 
@@ -50,17 +56,18 @@ export class World {
     this.scenario = scenario;
     this.dice = dice;
     this.trace = isTraced ? [] : undefined;
-    const { clusters, lagMs } = scenario;
+    const { clusters, lagMs, hellosPerSecond } = scenario;
     this.truth = new Truth(clusters);
     const mayMiss = (): boolean => scenario.replicas > 1 || this.#wasEmptied;
     this.ledger = new Ledger({ truth: this.truth, time: this.time, mayMiss });
+    this.clones = new Clones((what) => this.ledger.fail(what));
+    const onClone = (cluster: string): void => this.clones.sighted(cluster);
     const common = {
-      ...{ dice, clusters, lagMs, truth: this.truth },
-      begin: () => new SimProcess(this.time, dice),
-      onFault: (what: string, error: unknown) => this.ledger.fail(`${what}: ${String(error)}`),
+      ...{ dice, clusters, lagMs, hellosPerSecond, truth: this.truth },
+      ...{ begin: this.#begin, onFault: this.#onFault },
     };
-    this.shared = scenario.replicas > 1 ? new SharedSessions(clusters, dice) : undefined;
-    const sessionHome = this.shared ?? localSessions();
+    this.shared = scenario.replicas > 1 ? new SharedSessions(clusters, dice, onClone) : undefined;
+    const sessionHome = this.shared ?? localSessions(onClone);
     const onIntent = (replica: SimReplica, cluster: string): void => this.ledger.heard(replica, cluster);
     this.replicas = Array.from(
       { length: scenario.replicas },
@@ -70,8 +77,16 @@ export class World {
       const disk = new Disk(dice.chance(0.5), scenario.diskMs, (before, after) =>
         this.ledger.stored(cluster, before, after),
       );
-      return new SimAgent({ ...common, cluster, disk, dial: (agent, signal) => this.#dial(agent, signal) });
+      return this.#agent(cluster, disk);
     });
+  }
+
+  /** Somebody starts a second agent with the identity of this one, and with its state or without. */
+  clone({ cluster, disk }: SimAgent): SimAgent {
+    this.clones.cloned(cluster);
+    const { scenario, dice, ledger } = this;
+    const empty = new Disk(disk.isObjects, scenario.diskMs, (before, after) => ledger.stored(cluster, before, after));
+    return (this.double = this.#agent(cluster, dice.chance(0.5) ? disk.copy() : empty));
   }
 
   note(text: () => string): void {
@@ -87,13 +102,14 @@ export class World {
   kill(it: SimAgent | SimReplica): void {
     const { process } = it;
     it.kill();
+    if (it instanceof SimReplica && !this.shared) this.clones.forgotten();
     for (const { call } of this.#lines) if (call.isOf(process)) call.died(process);
     this.#lines = this.#lines.filter(({ call }) => call.state !== "over" && !call.isOf(process));
   }
 
   /** Lets go of all who wait, the dead too: what is composed of signals is kept by Node until one of them is aborted. */
   end(): void {
-    for (const it of [...this.agents, ...this.replicas, ...this.#calls]) it.end();
+    for (const it of [...this.#everyAgent, ...this.replicas, ...this.#calls]) it.end();
   }
 
   /** A server comes back with nothing, as from an empty backup. */
@@ -109,7 +125,7 @@ export class World {
     for (const { call, cluster } of this.#lines) {
       if (call.isFlooded) this.ledger.fail(`a stream of ${cluster} is written to although it has no room`);
     }
-    for (const { cluster, process } of this.agents) {
+    for (const { cluster, process } of this.#everyAgent) {
       if (process.isAlive && process.sleepers > 4) this.ledger.fail(`agent of ${cluster}: ${process.sleepers} timers`);
     }
     for (const replica of this.replicas) this.#checkReplica(replica);
@@ -127,7 +143,9 @@ export class World {
   #checkReplica({ name, hub, intents, process }: SimReplica): void {
     if (!hub || !process.isAlive) return;
     const open = this.served.filter(({ replica }) => replica.name === name).length;
-    if (process.sleepers > open + 4) this.ledger.fail(`${name}: ${process.sleepers} timers for ${open} calls`);
+    // Besides its own, those of calls that wait for their place, or their hello, and whose agent has died meanwhile.
+    const others = Math.max(4, 2 * (this.agents.length - 1));
+    if (process.sleepers > open + others) this.ledger.fail(`${name}: ${process.sleepers} timers for ${open} calls`);
     for (const cluster of this.scenario.clusters) {
       const live = hub.agents.live(cluster);
       const { resources, removals } = intents.get(cluster);
@@ -135,6 +153,17 @@ export class World {
       if (live?.held && live.held.size > resources.size + removals.size + 5)
         this.ledger.fail(`${name}: ${cluster} holds`);
     }
+  }
+
+  get #everyAgent(): readonly SimAgent[] {
+    return this.double ? [...this.agents, this.double] : this.agents;
+  }
+
+  #agent(cluster: string, disk: Disk): SimAgent {
+    return new SimAgent({
+      ...{ cluster, disk, dice: this.dice, begin: this.#begin, onFault: this.#onFault },
+      dial: (agent, signal) => this.#dial(agent, signal),
+    });
   }
 
   #dial(agent: SimAgent, signal: AbortSignal): RelayStream {
@@ -163,7 +192,10 @@ export class World {
       watch: {
         down: ({ message }) => {
           this.note(() => `${replica.name} → ${cluster} ${describe(message)}`);
-          if (message?.$case === "welcome") line().sessionId = message.value.sessionId;
+          if (message?.$case === "welcome") {
+            line().sessionId = message.value.sessionId;
+            this.clones.welcomed(cluster, message.value.epoch, process);
+          }
           if (message?.$case !== "push") return;
           if ((line().pushes += 1) > 1) ledger.fail(`two pushes to ${cluster} await their result`);
           ledger.sent(replica, cluster, message.value);
