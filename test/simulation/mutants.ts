@@ -36,8 +36,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   one("a refused version is sent again", /again that was refused/, [
     PUSH_MACHINE,
-    "return !held || parked?.version !== version || parked.retryAtMs <= nowMs;",
-    "return true;",
+    "if (parked?.version !== version || parked.retryAtMs <= nowMs) due.push(entry);",
+    "due.push(entry);",
   ]),
   one("a refusal holds up the version that has replaced the refused one", /is not as it shall be/, [
     PUSH_MACHINE,
