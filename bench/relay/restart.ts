@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { NODE_FLAGS } from "../../scripts/programs.ts";
+import { MeshError } from "../../common/runtime/errors.ts";
 import type { Workplace } from "../bench.ts";
 import { Child } from "../child.ts";
 import type { BenchSettings } from "../config.ts";
@@ -13,6 +14,8 @@ interface Restart {
   readonly cpuMs: number;
 }
 
+/** Who is not back by then is stuck. */
+const LIMIT_MS = 5 * 60_000;
 const GOAL = { of: "value", atMost: 10_000 } as const;
 
 /**
@@ -31,7 +34,7 @@ export async function measureRestart(settings: BenchSettings, workplace: Workpla
   try {
     const listen = await server.call("listen", argument);
     await load.call("start", { address: listen, fleetFile: argument.fleetFile, agents });
-    await server.call("settled", null);
+    await settled(server);
     while (done.length < settings.repetitions) {
       progress(`restart: outage ${done.length + 1} of ${settings.repetitions}`);
       await server.kill();
@@ -65,7 +68,17 @@ async function measureReturn(server: Child<RelayServerCalls>, argument: ListenAr
   await server.call("listen", argument);
   const startedMs = performance.now();
   const before = await server.usage();
-  await server.call("settled", null);
+  await settled(server);
   const after = await server.usage();
   return { backMs: performance.now() - startedMs, cpuMs: (after.cpuUs - before.cpuUs) / 1000 };
+}
+
+/** Resolves when all agents have answered their first push; throws when that takes too long. */
+async function settled(server: Child<RelayServerCalls>): Promise<void> {
+  const done = new AbortController();
+  const late = delay(LIMIT_MS, undefined, { signal: done.signal }).then(
+    () => Promise.reject(new MeshError("deadline_exceeded", `not all agents are back within ${LIMIT_MS} ms`)),
+    () => undefined,
+  );
+  await Promise.race([server.call("settled", null), late]).finally(() => done.abort());
 }

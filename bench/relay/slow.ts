@@ -11,7 +11,7 @@ import { Side } from "./side.ts";
 interface Owed {
   readonly messages: number;
   readonly bytes: number;
-  /** By how much what the server holds grew between the two looks at it. */
+  /** By how much what the server holds grew between the two looks at it, beyond the same with nobody who is slow. */
   readonly growthBytes: number;
 }
 
@@ -46,16 +46,29 @@ export async function measureSlow(settings: BenchSettings, { progress, signal, f
 async function measureOwed(which: "ours" | "bare", settings: BenchSettings, argument: ListenArgument): Promise<Owed> {
   await using side = await Side.start(which, settings.cpuProf);
   await side.connect(argument);
-  const { agents, slow } = settings.slow;
+  const { agents, slow, pushes } = settings.slow;
+  // What is kept of pushes, up to a bound, grows whoever is slow.
+  const calmBytes = await growthOver(pushes, side, agents);
   const { owed, rounds } = await stallAndPush(side, settings.slow);
   await side.load.call("resume", slow);
   // Ours sends what is newest once the one push was answered, the bare one had everything in store.
   const late = which === "ours" ? 2 : rounds;
-  const sent = agents + (agents - slow) * rounds + slow * late;
+  const sent = agents + agents * pushes[1] + (agents - slow) * rounds + slow * late;
   await side.load.call("answered", sent);
   await side.push({ content: "same" });
   await check(which, side, { sent: sent + agents });
-  return owed;
+  return { ...owed, growthBytes: (owed.growthBytes - calmBytes) / slow };
+}
+
+/** By how much what the server holds grows between two of the pushes to all, of which so many answer. */
+async function growthOver(pushes: SlowSettings["pushes"], side: Side, answers: number): Promise<number> {
+  const held: number[] = [];
+  for (let round = 1; round <= pushes[1]; round++) {
+    await side.push({ content: "same", answers });
+    if (pushes.includes(round)) held.push((await side.server.usage({ gc: true })).heldBytes);
+  }
+  const [early = 0, late = 0] = held;
+  return late - early;
 }
 
 /** What is in store for the slow ones after the pushes, and how many there were. */
@@ -63,28 +76,23 @@ async function stallAndPush(
   side: Side,
   { agents, slow, pushes }: SlowSettings,
 ): Promise<{ owed: Owed; rounds: number }> {
-  const { server, load } = side;
-  const push = () => side.push({ content: "same", answers: agents - slow });
-  const held: number[] = [];
+  const { load } = side;
+  const answers = agents - slow;
   await load.call("stall", slow);
-  for (let round = 1; round <= pushes[1]; round++) {
-    await push();
-    if (pushes.includes(round)) held.push((await server.usage({ gc: true })).heldBytes);
-  }
-  const [early = 0, late = 0] = held;
+  const growthBytes = await growthOver(pushes, side, answers);
   await load.call("openWindows", slow);
   let rounds = pushes[1];
   let unread = await load.call("unanswered", slow);
   // Each round itself brings one more, at most; with more than that there was something in store.
   for (let before = -Infinity; sumOf(unread) > before + slow; rounds++) {
     before = sumOf(unread);
-    await push();
+    await side.push({ content: "same", answers });
     unread = await load.call("unanswered", slow);
   }
   const owed = {
     messages: Math.max(...unread.map(({ messages }) => messages)),
     bytes: Math.max(...unread.map(({ bytes }) => bytes)),
-    growthBytes: (late - early) / slow,
+    growthBytes,
   };
   return { owed, rounds };
 }
