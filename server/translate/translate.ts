@@ -28,7 +28,8 @@ export function translate(
   for (const intent of intents) {
     for (const mesh of Object.values(intent.meshes)) {
       const certificates = byCluster.get(clusterOf(mesh)) ?? [];
-      byCluster.set(clusterOf(mesh), [...certificates, ...issuedCertificates(intent, mesh, ownNamespace)]);
+      const certificate = issuedCertificate(intent, mesh, ownNamespace);
+      byCluster.set(clusterOf(mesh), certificate ? [...certificates, certificate] : certificates);
     }
   }
   const sorted = [...byCluster].sort(([a], [b]) => (a < b ? -1 : 1));
@@ -57,32 +58,34 @@ export function certificateName({ metadata, spec }: Mesh): NamespacedName {
   return { namespace: spec.agentInfo?.agentNamespace ?? DEFAULT_NAMESPACE, name: metadata.name };
 }
 
-/** One, or none where the VirtualMesh leaves certificates alone or asks for a root that nobody makes yet. */
-function issuedCertificates(intent: AcceptedIntent, mesh: Mesh, ownNamespace: string): IssuedCertificate[] {
+/** What an intent asks of one mesh; nothing where it leaves certificates alone or asks for a root that nobody makes yet. */
+export function issuedCertificate(
+  intent: Omit<AcceptedIntent, "meshes">,
+  mesh: Mesh,
+  ownNamespace: string,
+): IssuedCertificate | undefined {
   const shared = withDefaults(intent.spec).mtlsConfig?.shared;
   const vault = shared?.intermediateCertificateAuthority?.vault;
-  if (!vault) return [];
-  return [
-    {
-      apiVersion: "certificates.mesh.gloo.solo.io/v1",
-      kind: "IssuedCertificate",
-      metadata: {
-        ...certificateName(mesh),
-        labels: { [OWNER_LABEL]: ownNamespace },
-        annotations: {
-          [PARENTS_ANNOTATION]: JSON.stringify({ "networking.mesh.gloo.solo.io/v1, Kind=VirtualMesh": [intent.ref] }),
-        },
-      },
-      spec: {
-        ...installationOf(mesh),
-        ...(shared.intermediateCertOptions && { certOptions: shared.intermediateCertOptions }),
-        agentCa: { vault },
-        ...(intent.spec.mtlsConfig?.autoRestartPods && { podBounceDirective: certificateName(mesh) }),
-        mesh: nameOf(mesh),
-        virtualMesh: intent.ref,
+  if (!vault) return undefined;
+  return {
+    apiVersion: "certificates.mesh.gloo.solo.io/v1",
+    kind: "IssuedCertificate",
+    metadata: {
+      ...certificateName(mesh),
+      labels: { [OWNER_LABEL]: ownNamespace },
+      annotations: {
+        [PARENTS_ANNOTATION]: JSON.stringify({ "networking.mesh.gloo.solo.io/v1, Kind=VirtualMesh": [intent.ref] }),
       },
     },
-  ];
+    spec: {
+      ...installationOf(mesh),
+      ...(shared.intermediateCertOptions && { certOptions: shared.intermediateCertOptions }),
+      agentCa: { vault },
+      ...(intent.spec.mtlsConfig?.autoRestartPods && { podBounceDirective: certificateName(mesh) }),
+      mesh: nameOf(mesh),
+      virtualMesh: intent.ref,
+    },
+  };
 }
 
 /** The identity that the intermediate is for, and the istiod that may have it. */
