@@ -45,3 +45,20 @@ test("home - a source directory that is not there is named before anything is se
   await assert.rejects(openHome(config, CONTEXT), { code: "config_invalid", message });
   await assert.rejects(openHome(config, CONTEXT), { code: "config_invalid", message });
 });
+
+test("home - in directories two agents that take turns with one identity are seen too", async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), "home-"));
+  const config = configOf({ sourceDir: folder.path, stateDir: join(folder.path, "state") });
+  const { sessions, identity, close } = await openHome(config, CONTEXT);
+  try {
+    for (const instance of ["agent", "clone", "agent", "clone", "agent"]) {
+      assert.equal(identity.registry.clones.sightings.size, 0);
+      const facts = { sessionId: instance, peer: instance, agentVersion: "1", connectedAtMs: 0 };
+      await sessions.begin({ ...facts, cluster: "cluster-1" }, instance);
+      await sessions.begin({ ...facts, cluster: "cluster-2" }, "agent");
+    }
+    assert.deepEqual([...identity.registry.clones.sightings], [["cluster-1", 1]]);
+  } finally {
+    await close();
+  }
+});

@@ -188,6 +188,12 @@ suite("real api server, two replicas", { skip: skipWithout(API_SERVER_TOOLS) }, 
     const again = await other.enroll(await other.register("traitor"));
     (await again.connect(one)).close();
     await assert.rejects(agent.connect(one), { code: "unauthenticated" });
+    await eventually("an event tells of the certificate that was replaced", async () =>
+      (await events()).some(
+        ({ reason, regarding, note }) =>
+          reason === "PossibleClone" && regarding.name === "traitor" && note.startsWith("a certificate was shown"),
+      ),
+    );
   });
 
   test("real replicas - a cluster that is deleted is not registered: refused, its session ended, made anew it is a new one", async () => {
