@@ -17,6 +17,9 @@ export function nextOfCertificate(
   { stage, refusal, istiods }: Pick<CertificateExplanation, "stage" | "refusal" | "istiods">,
   session: ClusterSession | undefined,
 ): string {
+  if (session?.identity === "REVOKED") {
+    return "nothing is sent or heard before the cluster is let in again; its agent goes on with what it holds";
+  }
   if (stage === "in use") return "nothing is left to do: every istiod was seen to sign with it";
   if (stage === "stored") return nextOfIstiods(istiods);
   if (!session?.connected) return "it is sent when the agent is connected";

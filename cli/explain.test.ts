@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { NOT_LISTED } from "../common/api/virtual-mesh.ts";
 import {
   ClusterSession,
   GetIntentResponse,
@@ -147,7 +148,25 @@ const SITUATIONS: readonly (readonly [what: string, Situation, stage: string | u
       "a revoked cluster",
       { session: { identity: "REVOKED" }, mesh: IN_FORCE, resource: {} },
       "waiting",
-      [/--renew-token/],
+      [/--renew-token/, /next +nothing is sent or heard before the cluster is let in again/],
+    ],
+    [
+      "a mesh that is kept though the newest generation does not list it",
+      {
+        session: CONNECTED,
+        mesh: IN_FORCE,
+        resource: { acknowledged: true },
+        status: {
+          state: "ACCEPTED",
+          observedGeneration: 3,
+          meshes: { [`${NAME.name}.gloo-mesh.`]: { warnings: [`${NOT_LISTED}; stays in force until mended`] } },
+        },
+      },
+      "stored",
+      [
+        /why +VirtualMesh vm\.gloo-mesh, generation 3, does not list it any more; it stays in force until/,
+        /next +to release it, mend the meshes that VirtualMesh vm\.gloo-mesh lists/,
+      ],
     ],
     [
       "a push whose session ended before the answer",
@@ -252,7 +271,8 @@ test("explain - a mesh that was taken out is let go when its agent is there to b
     return explain({ ...answers, intent: { ...answers.intent, surplus } }).certificates[0]?.next ?? "";
   };
   assert.match(nextWith(CONNECTED), /^the agent is told to let it go/);
-  assert.match(nextWith({ identity: "REVOKED" }), /^when it is connected, the agent is told to let it go/);
+  assert.match(nextWith({ identity: "ENROLLED" }), /^when it is connected, the agent is told to let it go/);
+  assert.match(nextWith({ identity: "REVOKED" }), /^when it is let in again, the agent is told to let it go/);
 });
 
 test("explain - what agents say drives no terminal", () => {

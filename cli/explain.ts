@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { NOT_LISTED } from "../common/api/virtual-mesh.ts";
 import { MeshError } from "../common/runtime/errors.ts";
 import {
   ClusterSession,
@@ -14,6 +15,7 @@ import {
   type ReplicaStatus,
 } from "../proto/gen/certificates/v1/certificates.ts";
 import { nextOfCertificate, nextOfCluster } from "./explain-next.ts";
+import { messageToJson } from "./message-json.ts";
 import { formatName } from "./names.ts";
 
 /** What the server knows of one cluster. */
@@ -102,10 +104,13 @@ function ofMesh(mesh: KnownMesh, answers: ClusterAnswers): CertificateExplanatio
     ...(surplus ? ["its agent has not acknowledged yet that it was taken out"] : []),
   ];
   const next = surplus
-    ? `${answers.session?.connected ? "" : "when it is connected, "}the agent is told to let it go, and does so once no istiod uses it`
+    ? `${whenThere(answers.session)}the agent is told to let it go, and does so once no istiod uses it`
     : "write a VirtualMesh that lists this mesh, or mend the one that does";
   return { name, mesh: name, ...inForce(mesh), stage: "unwanted", why, istiods: [], next };
 }
+
+const whenThere = (session: ClusterSession | undefined): string =>
+  session?.connected ? "" : `when it is ${session?.identity === "REVOKED" ? "let in again" : "connected"}, `;
 
 function ofResource(
   resource: IntentResource,
@@ -178,7 +183,9 @@ const shownStatus = z.object({
   observedGeneration: z.number().catch(0),
   errors: z.array(z.string()).catch([]),
   state: z.string().catch("PENDING"),
-  meshes: z.record(z.string(), z.object({ errors: z.array(z.string()).catch([]) })).catch({}),
+  meshes: z
+    .record(z.string(), z.object({ errors: z.array(z.string()).catch([]), warnings: z.array(z.string()).catch([]) }))
+    .catch({}),
 });
 
 function inForce({ virtualMesh, generation }: KnownMesh): Pick<CertificateExplanation, "virtualMesh" | "generation"> {
@@ -186,8 +193,18 @@ function inForce({ virtualMesh, generation }: KnownMesh): Pick<CertificateExplan
 }
 
 function whatToMend(name: string, mesh: KnownMesh | undefined, virtualMeshes: readonly VirtualMeshStatus[]): string {
+  if (isKept(name, mesh, virtualMeshes)) {
+    return `to release it, mend the meshes that VirtualMesh ${name} lists: meshctl status; until then: `;
+  }
   const isRefused = newerThan(mesh, name, virtualMeshes)?.state === "INVALID";
   return isRefused ? "mend the edit that is refused; of what stays in force: " : "";
+}
+
+/** The generation that people see does not list the mesh, and it is in force all the same. */
+function isKept(name: string, mesh: KnownMesh | undefined, virtualMeshes: readonly VirtualMeshStatus[]): boolean {
+  const found = virtualMeshes.find((each) => formatName(each.name) === name);
+  const verdict = shownStatus.parse(found?.status ?? {}).meshes[`${formatName(mesh?.mesh)}.`];
+  return verdict?.warnings.some((warning) => warning.startsWith(NOT_LISTED)) === true;
 }
 
 /** A generation that people see, while the older one of `mesh` is in force. */
@@ -199,7 +216,11 @@ function newerThan(mesh: KnownMesh | undefined, name: string, virtualMeshes: rea
 
 function whyWanted(name: string, mesh: KnownMesh | undefined, virtualMeshes: readonly VirtualMeshStatus[]): string[] {
   const of = mesh?.virtualMesh ? `, generation ${mesh.generation},` : "";
-  const why = [`VirtualMesh ${name}${of} asks for it`];
+  const why = [
+    isKept(name, mesh, virtualMeshes)
+      ? `VirtualMesh ${name}${of} does not list it any more; it stays in force until every listed mesh is accepted`
+      : `VirtualMesh ${name}${of} asks for it`,
+  ];
   const newer = newerThan(mesh, name, virtualMeshes);
   if (newer) {
     const { observedGeneration, state, errors } = newer;
@@ -256,5 +277,5 @@ export function only(explanation: Explanation, wanted: string | undefined): Expl
 /** As `--json` prints it. */
 export function explanationToJson(explanation: Explanation): unknown {
   const { session, ...rest } = explanation;
-  return { ...rest, session: session && ClusterSession.toJSON(session) };
+  return { ...rest, session: session && messageToJson(ClusterSession, session) };
 }

@@ -1,3 +1,5 @@
+import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import * as z from "zod";
 import { type ConfigOf, defineOptions } from "../common/runtime/config.ts";
 import { MeshError } from "../common/runtime/errors.ts";
@@ -100,12 +102,23 @@ export const register = command({
   run: async (config, { signal }) => {
     const ask = (): Promise<RegisterClusterResponse> => askForToken(config, signal);
     if (isOnKubernetes(config)) return registerCluster(config, ask, signal);
+    if (config.tokenFile !== undefined) await requireFolderOf(config.tokenFile);
     const response = await ask();
     if (config.tokenFile !== undefined) await writeFileAtomic(config.tokenFile, `${response.token}\n`, 0o600);
     if (config.json) printJson(registrationJson(config, response));
     else print(registrationText(config, response));
   },
 });
+
+/** A folder that is made by the way would be one that nobody meant. Looked at first: the token is shown once. */
+async function requireFolderOf(tokenFile: string): Promise<void> {
+  const folder = dirname(tokenFile);
+  const found = await stat(folder).catch(() => undefined);
+  if (found?.isDirectory()) return;
+  throw new MeshError("config_invalid", `the folder of --token-file is missing: ${folder}`, {
+    hint: `make it, open to you alone: mkdir -m 700 ${folder}`,
+  });
+}
 
 async function askForToken(config: RegisterConfig, signal: AbortSignal): Promise<RegisterClusterResponse> {
   const { name, renewToken, tokenTtl } = config;

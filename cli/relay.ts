@@ -8,6 +8,7 @@ import {
   ListSessionsResponse,
 } from "../proto/gen/admin/v1/admin.ts";
 import { CALL_TIMEOUT_MS, connectionOptions, withServer } from "./connection.ts";
+import { messageToJson } from "./message-json.ts";
 import { nameSchema, outputOptions, print, printJson } from "./output.ts";
 import { askOf } from "./cluster-answers.ts";
 import { differences } from "./diff.ts";
@@ -25,7 +26,7 @@ const sessions = command({
   oneShot: true,
   run: async (config, { signal }) => {
     const all = await withServer(config, signal, (dialer) => listSessions(dialer, signal));
-    if (config.json) printJson(ListSessionsResponse.toJSON({ sessions: all }));
+    if (config.json) printJson(messageToJson(ListSessionsResponse, { sessions: all }));
     else print(formatSessions(all));
   },
 });
@@ -85,7 +86,7 @@ const intent = command({
     const response = await withServer(config, signal, (dialer) =>
       dialer.unary(AdminServiceService.getIntent, { cluster: config.name }, { signal, timeoutMs: CALL_TIMEOUT_MS }),
     );
-    if (config.json) printJson(GetIntentResponse.toJSON(response));
+    if (config.json) printJson(messageToJson(GetIntentResponse, response));
     else
       print(
         formatTable(

@@ -58,7 +58,9 @@ function pushesOf({ types }: ClusterSession): string {
   return sent === 0n ? "-" : `${answered}/${sent}`;
 }
 
-function syncOf({ connected, outOfSync, endedAt, endReason }: ClusterSession): Cell {
+function syncOf({ identity, connected, outOfSync, endedAt, endReason }: ClusterSession): Cell {
   if (connected) return outOfSync.length === 0 ? "yes" : { text: outOfSync.join("; "), style: "yellow" };
+  // A session that ended is of the identity before.
+  if (identity === "REGISTERED") return "";
   return endedAt ? `ended ${formatTime(endedAt)}: ${endReason}` : "";
 }

@@ -12,6 +12,7 @@ import {
   type ReplicaStatus,
 } from "../proto/gen/certificates/v1/certificates.ts";
 import { CALL_TIMEOUT_MS, connectionOptions, withServer } from "./connection.ts";
+import { messageToJson } from "./message-json.ts";
 import { formatTime, outputOptions, print, printJson } from "./output.ts";
 import { formatName } from "./names.ts";
 import { watchStatus } from "./watch-status.ts";
@@ -35,7 +36,7 @@ const status = command({
     withServer(config, signal, async (dialer) => {
       const until = config.watch ? signal : AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]);
       for await (const response of watchStatus(dialer, { cluster: "" }, until)) {
-        if (config.json) printJson(WatchStatusResponse.toJSON(response));
+        if (config.json) printJson(messageToJson(WatchStatusResponse, response));
         else print(config.watch ? formatChange(response, systemClock.now()) : formatStatus(response));
         if (!config.watch) return;
       }

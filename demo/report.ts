@@ -15,7 +15,7 @@ export function report(setting: Setting, view: MeshView, checks: readonly Check[
   if (config.once) return;
   const commands = commandsFor(
     sites.map(({ cluster }) => cluster),
-    server.admin,
+    server,
   );
   output.section("Look for yourself", commands);
   output.line(`edit ${workspace.source}/virtual-mesh.yaml and watch: another caPath, or no csrPath,`);
@@ -28,7 +28,7 @@ export function successDocument(setting: Setting, view: MeshView, checks: readon
   const { sites, server } = setting;
   const commands = commandsFor(
     sites.map(({ cluster }) => cluster),
-    server.admin,
+    server,
   );
   const { clusters, ...virtualMesh } = view;
   return { converged: true, ...commonDocument(setting), virtualMesh, clusters, checks, commands };

@@ -136,3 +136,6 @@ export type RotationState =
 
 /** A message without fields: its presence is what counts. */
 export type Empty = Readonly<Record<string, never>>;
+
+/** The warning on a mesh that is kept, though the newest spec does not list it, begins so. */
+export const NOT_LISTED = "not listed any more";

@@ -1,5 +1,5 @@
 import { nameOf, refKey, statusKey } from "../../common/api/meta.ts";
-import type { ApprovalState } from "../../common/api/virtual-mesh.ts";
+import { type ApprovalState, NOT_LISTED } from "../../common/api/virtual-mesh.ts";
 import { candidatesOf, type Candidate } from "./candidates.ts";
 import { judgeMeshes, meshContext, type MeshContext } from "./mesh-checks.ts";
 import { someOf } from "./naming.ts";
@@ -62,7 +62,7 @@ function judgeAccepted(candidate: Candidate, context: MeshContext): Verdict {
 
 /** Meshes in force that the edit does not list, while something that it lists is not good: it may be a slip. */
 function unlisted(candidate: Candidate, context: MeshContext): Record<string, MeshVerdict> {
-  const warnings = ["not listed any more; stays in force until every listed mesh is accepted"];
+  const warnings = [`${NOT_LISTED}; stays in force until every listed mesh is accepted`];
   return Object.fromEntries(
     unclaimed(candidate, context).map((verdict) => [statusKey(verdict.ref), { ...verdict, warnings }]),
   );

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFile, stat } from "node:fs/promises";
 import { describe, test } from "node:test";
 import { identityOptions } from "../../agent/identity/options.ts";
+import { messageToJson } from "../../cli/message-json.ts";
 import { agentFlags } from "../../cli/register.ts";
 import { createCsr } from "../../common/pki/csr.ts";
 import { generateKey } from "../../common/pki/keys.ts";
@@ -46,6 +47,11 @@ function largeMesh(clusters: number): VirtualMeshStatus {
 describe("meshctl", () => {
   test("meshctl - registers a cluster, lists, shows and revokes it", async () => {
     await using world = await startAdminWorld();
+    const nowhere = ["--token-file", world.folder.file("tokens/cluster-1.token")];
+    const missing = await world.meshctl("cluster", "register", "cluster-1", ...nowhere);
+    assert.equal(missing.code, 2);
+    assert.match(missing.stderr, /^error: the folder of --token-file is missing: .*tokens\nhint: make it/);
+    assert.equal(world.identity.registry.get("cluster-1"), undefined);
     const tokenFile = world.folder.file("cluster-1.token");
     const registered = await world.meshctl("cluster", "register", "cluster-1", "--token-file", tokenFile);
     assert.deepEqual([registered.code, registered.stderr], [0, ""]);
@@ -96,8 +102,9 @@ describe("meshctl", () => {
     assert.equal(table.stderr, "");
     assert.equal(table.stdout.match(/^cluster-\d+ .* istiod-1\.istio-system +FINISHED /gm)?.length, 10_000);
     const json = await world.meshctl("status", "--json");
-    const { virtualMeshes } = WatchStatusResponse.fromJSON(JSON.parse(json.stdout));
-    assert.deepEqual(virtualMeshes, [virtualMesh]);
+    const whole = { virtualMeshes: [virtualMesh], sourceProblems: ["mesh.yaml:3:1: unknown field spec.foo"] };
+    const { serverTime: _, ...shown } = JSON.parse(json.stdout) as { serverTime: string };
+    assert.deepEqual(shown, messageToJson(WatchStatusResponse, WatchStatusResponse.create(whole)));
     const watched = await world.meshctl("status", "--watch");
     assert.equal(watched.stdout.match(/^VIRTUAL MESH /gm)?.length, 1);
     assert.match(watched.stdout, /^cluster-9999 .* FINISHED /m);
