@@ -24,3 +24,17 @@ test("meshctl status - of several answers in a row each has its time", () => {
   const text = formatChange({ virtualMeshes: [], sourceProblems: [] }, Date.parse("2026-01-01T12:00:00.5Z"));
   assert.equal(text, "2026-01-01T12:00:00Z\n\nno virtual mesh\n");
 });
+
+test("meshctl status - a refused edit is told once, with its place and with what stays in force", () => {
+  const fault = "mesh.yaml:7:3: spec.foo: unknown field";
+  const message = `${fault}; generation 1 stays in force`;
+  const status = { state: "INVALID", errors: [fault], conditions: [{ type: "Accepted", status: "False", message }] };
+  const virtualMeshes = [VirtualMeshStatus.fromPartial({ name: { name: "vm", namespace: "gloo-mesh" }, status })];
+  const text = formatStatus({ virtualMeshes, sourceProblems: [fault, "other.yaml:1:1: no"] });
+  assert.match(
+    text,
+    /^vm\.gloo-mesh +INVALID +Unknown +mesh\.yaml:7:3: spec\.foo: unknown field; generation 1 stays in force$/m,
+  );
+  assert.equal(text.split(fault).length, 2);
+  assert.match(text, /LAST GOOD FORM STAYS IN FORCE\nother\.yaml:1:1: no$/);
+});

@@ -54,17 +54,20 @@ export function formatStatus({
   virtualMeshes,
   sourceProblems,
 }: Pick<WatchStatusResponse, "virtualMeshes" | "sourceProblems">): string {
+  const told = new Set(virtualMeshes.flatMap(({ status: fields }) => shownStatus.parse(fields ?? {}).errors));
+  // What a VirtualMesh is refused for stands beside its name already.
+  const others = sourceProblems.filter((problem) => !told.has(problem));
   const replicas = virtualMeshes.flatMap(({ clusters }) => clusters.flatMap(clusterRows));
   const tables = [
     virtualMeshes.length === 0
       ? "no virtual mesh"
       : formatTable(["VIRTUAL MESH", "STATE", "READY", "PROBLEM"], virtualMeshes.map(virtualMeshRow)),
     ...(replicas.length > 0 ? [formatTable(REPLICA_TITLES, replicas)] : []),
-    ...(sourceProblems.length > 0
+    ...(others.length > 0
       ? [
           formatTable(
             ["REFUSED; THE LAST GOOD FORM STAYS IN FORCE"],
-            sourceProblems.map((each) => [each]),
+            others.map((each) => [each]),
           ),
         ]
       : []),
@@ -81,14 +84,19 @@ const shownStatus = z.object({
 
 function virtualMeshRow({ name, status: fields }: VirtualMeshStatus): Cell[] {
   const { state, errors, conditions } = shownStatus.parse(fields ?? {});
-  const ready = conditions.find(({ type }) => type === "Ready");
+  const conditionOf = (wanted: string) => conditions.find(({ type }) => type === wanted);
+  const [ready, accepted] = [conditionOf("Ready"), conditionOf("Accepted")];
   return [
     formatName(name),
     { text: state, style: state === "ACCEPTED" ? "green" : "yellow" },
     ready?.status ?? "Unknown",
-    errors.length > 0 ? errors.join("; ") : ready?.status === "True" ? "" : (ready?.message ?? ""),
+    // The first says what stays in force, too.
+    refusalIn(accepted) || errors.join("; ") || refusalIn(ready),
   ];
 }
+
+const refusalIn = (condition: { readonly status: string; readonly message: string } | undefined): string =>
+  condition === undefined || condition.status === "True" ? "" : condition.message;
 
 const REPLICA_TITLES = [
   "CLUSTER",

@@ -1,5 +1,5 @@
 import { nameOf, refKey } from "../../common/api/meta.ts";
-import type { Problem } from "../../common/api/problem.ts";
+import { formatProblem, type Problem } from "../../common/api/problem.ts";
 import type { ClusterCertificate, VirtualMeshStatus as WireStatus } from "../../proto/gen/admin/v1/admin.ts";
 import type { MeshesStatus } from "../admin/services.ts";
 import { appliedIntent, intentOfMeshes } from "../intent/applied.ts";
@@ -38,10 +38,7 @@ export function servedStatus(world: World, known: MeshReports): MeshesStatus {
 
 /** What is wrong with the sources, one line each. */
 export function describeProblems(problems: readonly Problem[], faults: readonly SourceFault[]): string[] {
-  const refused = problems.map(({ file, line, column, message }) => {
-    return `${[file, line, column].filter(Boolean).join(":")}: ${message}`;
-  });
-  return [...refused, ...faults.map(({ file, message }) => `${file}: ${message}`)];
+  return [...problems.map(formatProblem), ...faults.map(({ file, message }) => `${file}: ${message}`)];
 }
 
 /** One row per mesh, as WatchStatus has them. */
