@@ -72,3 +72,27 @@ test("push machine - what an agent refused is asked of it again when it has anot
   machine.begin(nothing, "1.1.0");
   assert.equal(machine.next(0)?.upserts.length, 1);
 });
+
+test("push machine - what an agent refused here and took from another replica counts for refused no more", () => {
+  const machine = new PushMachine(ISSUED_CERTIFICATE);
+  const [name, other] = [
+    { namespace: "gloo-mesh", name: "wanted" },
+    { namespace: "gloo-mesh", name: "other" },
+  ];
+  const [wanted, never] = [wireResource(name, Buffer.from("later")), wireResource(other, Buffer.from("never"))];
+  const keyed = [wanted, never].map((each) => [keyOf(each.name), each] as const);
+  machine.want({ resources: new Map(keyed), removals: new Set() });
+  machine.begin(Buffer.alloc(0));
+  const refusal = { outcome: ResourceOutcome.RESOURCE_OUTCOME_REJECTED, code: "unavailable", message: "away" };
+  const results = [name, other].map((each) => ({
+    ...{ ...refusal, name: each, retriable: true, heldVersion: Buffer.alloc(0) },
+  }));
+  const push = machine.next(0);
+  assert.ok(push);
+  machine.result({ type: push.type, id: push.id, wantWholeSet: false, results, held: digestOf(new Map()) }, 0);
+  assert.equal(machine.parked.size, 2);
+  machine.begin(digestOf(new Map()));
+  assert.equal(machine.parked.size, 2, "a new session with what it held before changes nothing");
+  machine.begin(digestOf(new Map([wanted, never].map((each) => [keyOf(each.name), each.version]))));
+  assert.deepEqual([machine.parked.size, machine.inSync, machine.next(0)], [0, true, undefined]);
+});

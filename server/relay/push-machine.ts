@@ -99,6 +99,10 @@ export class PushMachine {
     if (equal(heldDigest, wanted.digest)) this.#held = wanted;
     else if (heldDigest.length === 0) this.#held = withDigest(new Map());
     else if (!this.#held || !equal(heldDigest, this.#held.digest)) this.#held = undefined;
+    // What it refused here it may have taken from another replica.
+    for (const [key, { version }] of this.#parked) {
+      if (this.#held?.versions.get(key) === version) this.#parked.delete(key);
+    }
   }
 
   want(desired: Desired): void {
