@@ -2,6 +2,7 @@ import type { AnyCommand } from "../common/runtime/process.ts";
 import { adminCommands } from "./admin.ts";
 import { clusterCommands } from "./cluster.ts";
 import { meshCommands } from "./mesh.ts";
+import { optionsCommands } from "./options.ts";
 import { operatorCommands } from "./operator.ts";
 import { relayCaCommands } from "./relay-ca.ts";
 import { relayCommands } from "./relay.ts";
@@ -17,5 +18,6 @@ export const meshctlCommands: readonly AnyCommand[] = [
   ...meshCommands,
   ...operatorCommands,
   ...adminCommands,
+  ...optionsCommands,
   ...versionCommands,
 ];

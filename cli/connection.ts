@@ -1,14 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
-import { type ConfigOf, defineOptions } from "../common/runtime/config.ts";
+import { commonOptions, type ConfigOf } from "../common/runtime/config.ts";
 import { MeshError } from "../common/runtime/errors.ts";
 import { parseHostPort } from "../common/runtime/settings.ts";
 import { Dialer } from "../common/session/client.ts";
 import { userKubeconfig, clusterOptions } from "./kubernetes/options.ts";
 
 /** How to reach the management server; every command that asks it has these. */
-export const connectionOptions = defineOptions({
+export const connectionOptions = commonOptions({
   ...clusterOptions,
   stateDir: {
     path: "state.dir",

@@ -18,13 +18,19 @@ const registerOptions = defineOptions({
   ...connectionOptions,
   ...outputOptions,
   // Two clusters take part here, so both are named, in the reference's words.
-  kubeconfig: { ...connectionOptions.kubeconfig, path: "mgmt.kubeconfig" },
+  kubeconfig: { ...connectionOptions.kubeconfig, path: "mgmt.kubeconfig", common: false },
   kubecontext: {
     ...connectionOptions.kubecontext,
     path: "mgmt.context",
+    common: false,
     help: "context of the management cluster; without it the current one",
   },
-  namespace: { ...connectionOptions.namespace, path: "mgmt.namespace", help: "namespace of the server there" },
+  namespace: {
+    ...connectionOptions.namespace,
+    path: "mgmt.namespace",
+    common: false,
+    help: "namespace of the server there",
+  },
   remoteKubeconfig: {
     path: "remote.kubeconfig",
     schema: z.string().min(1).optional(),

@@ -17,6 +17,8 @@ export interface Option<T = unknown> {
   readonly env?: string;
   /** True for a flag that may be given several times; the file holds a list, the variable is split at commas. */
   readonly repeated?: boolean;
+  /** True for a flag that most commands of a program have: their `--help` leaves it to the command `options`. */
+  readonly common?: boolean;
 }
 
 export type Options = Readonly<Record<string, Option>>;
@@ -26,6 +28,11 @@ export type FlagValues = Readonly<Record<string, unknown>>;
 /** Declares the settings of a program; exists so that types of values follow from their schemas. */
 export function defineOptions<const O extends Options>(options: O): O {
   return options;
+}
+
+/** The same settings, as those that most commands have. */
+export function commonOptions<const O extends Options>(options: O): O {
+  return Object.fromEntries(Object.entries(options).map(([name, each]) => [name, { ...each, common: true }])) as O;
 }
 
 const kebab = (path: string): string => path.replace(/[.]/g, "-").replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);

@@ -66,6 +66,9 @@ function configure<O extends Options>(target: Command, definition: ProgramComman
     if (operands.includes(name)) target.argument(operandOf(option, name), option.help);
     else target.addOption(toCommander(option));
   }
+  if (Object.values(options).some(({ common }) => common)) {
+    target.addHelpText("after", `\nFlags that most commands have, which say where the server is: ${program} options`);
+  }
   target.option("--config <file>", "YAML file with settings; flags and environment variables win over it");
   target.option("--validate", "check the settings and exit");
   target.addOption(
@@ -125,13 +128,8 @@ async function runOnce<O extends Options>(definition: ProgramCommand<O>, config:
   await printed();
 }
 
-/**
- * Resolves when all that was printed is with its reader, or that reader is gone: what a pipe has no room for yet would be
- * lost with the process.
- */
+/** Resolves when all that was printed is with its reader: what a pipe has no room for yet would be lost with the process. */
 async function printed(): Promise<void> {
-  // A pager that was left is no fault.
-  process.stdout.on("error", () => undefined);
   await new Promise((resolve) => process.stdout.write("", resolve));
 }
 
@@ -146,7 +144,7 @@ function toCommander(option: Option): CommanderOption {
   if (option.repeated) {
     result.argParser((text: string, previous?: string[]) => [...(previous ?? []), text]);
   }
-  return result;
+  return option.common === true ? result.hideHelp() : result;
 }
 
 /** The default as somebody would write it: "500ms", where the parsed value is a number. */
@@ -165,6 +163,11 @@ export async function runProgram(name: string, description: string, commands: re
   describeGroups(root);
   process.once("unhandledRejection", (error) => {
     reportAndSet(error, EXIT.failed);
+    process.exit();
+  });
+  process.stdout.once("error", (error: NodeJS.ErrnoException) => {
+    // A reader that has seen enough, as `head` has, is no fault.
+    if (error.code !== "EPIPE") reportAndSet(error, EXIT.failed);
     process.exit();
   });
   try {

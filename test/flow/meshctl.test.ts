@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFile, stat } from "node:fs/promises";
+import { text } from "node:stream/consumers";
 import { describe, test } from "node:test";
 import { identityOptions } from "../../agent/identity/options.ts";
 import { messageToJson } from "../../cli/message-json.ts";
@@ -11,7 +14,7 @@ import { MAX_MESSAGE_BYTES } from "../../common/session/grpc.ts";
 import { VirtualMeshStatus, WatchStatusResponse } from "../../proto/gen/admin/v1/admin.ts";
 import { CertificateState } from "../../proto/gen/certificates/v1/certificates.ts";
 import type { ServerIdentity } from "../../server/identity/identity.ts";
-import { runMeshctl, startAdminWorld } from "./admin-world.ts";
+import { MESHCTL, runMeshctl, startAdminWorld } from "./admin-world.ts";
 
 async function enroll({ registry }: ServerIdentity, token: string): Promise<void> {
   const key = await generateKey({ type: "ec", curve: "P-256" });
@@ -143,6 +146,22 @@ describe("meshctl", () => {
     assert.match(away.stderr, /connect ENOENT \/nonexistent\.sock\nhint: check that enterprise-networking runs here/);
     const { stdout } = await runMeshctl(["version"]);
     assert.match(stdout, /^\{\n {2}"client": \{\n {4}"version": ".+"\n {2}\},\n {2}"server": null\n\}\n$/);
+  });
+
+  test("meshctl - help is of the command's own flags, and one command has those of all", async () => {
+    const [help, options] = await Promise.all([runMeshctl(["status", "--help"]), runMeshctl(["options"])]);
+    assert.match(help.stdout, /--watch [^]*where the server is: meshctl options$/m);
+    assert.doesNotMatch(help.stdout, /--admin-socket|--cacert/);
+    assert.match(options.stdout, /^--admin-socket <file> +MESH_RELAY_ADMIN_SOCKET +admin socket/m);
+  });
+
+  test("meshctl - a reader that has seen enough ends it without a word", async () => {
+    await using world = await startAdminWorld(largeMesh(10_000));
+    const server = ["--admin-socket", world.adminSocket];
+    const child = spawn(process.execPath, [MESHCTL, "status", ...server], { stdio: ["ignore", "pipe", "pipe"] });
+    child.stdout.once("data", () => child.stdout.destroy());
+    const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, "exit") as Promise<[number | null]>]);
+    assert.deepEqual([stderr, code], ["", 0]);
   });
 
   test("meshctl - the flags that it prints for the agent are flags of the agent", () => {
