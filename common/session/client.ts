@@ -41,7 +41,7 @@ const DEFAULTS: ChannelOptions = {
   "grpc.keepalive_permit_without_calls": 1,
   // Retries buffer every message of a long stream (grpc-node#2371); reconnecting is the session's own work.
   "grpc.enable_retries": 0,
-  "grpc.initial_reconnect_backoff_ms": 300,
+  "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 5_000,
   // Only the address says where to go, never a TXT record of the name service.
   "grpc.service_config_disable_resolution": 1,
@@ -151,16 +151,23 @@ export class Dialer {
   /**
    * Ends a call that no connection was made for in time, and then has the fault. The kernel would try for two minutes, by
    * default, to reach the address of a pod that is gone, though the next attempt would be led to its successor.
+   *
+   * It only looks on, as the call itself makes the channel connect: `Client.waitForReady` asks the channel to connect each
+   * time that its state changes, when it is closed too, which then lives on and dials for ever.
    */
   #limitConnecting(call: { cancel(): void }): { readonly fault: MeshError | undefined } {
     const { peer, connectTimeoutMs = CONNECT_TIMEOUT_MS } = this.#options;
     const connecting: { fault: MeshError | undefined } = { fault: undefined };
-    this.#client.waitForReady(Date.now() + connectTimeoutMs, (error) => {
-      const isClosed = this.#client.getChannel().getConnectivityState(false) === connectivityState.SHUTDOWN;
-      if (!error || isClosed) return;
+    const channel = this.#client.getChannel();
+    const deadlineMs = Date.now() + connectTimeoutMs;
+    const look = (late?: Error): void => {
+      const state = channel.getConnectivityState(false);
+      if (state === connectivityState.READY || state === connectivityState.SHUTDOWN) return;
+      if (!late) return channel.watchConnectivityState(state, deadlineMs, look);
       connecting.fault = new MeshError("unavailable", `${peer}: no connection within ${connectTimeoutMs} ms`);
       call.cancel();
-    });
+    };
+    look();
     return connecting;
   }
 

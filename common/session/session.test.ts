@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo, type Socket } from "node:net";
@@ -192,6 +193,34 @@ test("session - a stream is given up when no connection stands in time, and live
   await assert.rejects(next);
   dialer.close();
   await server.close(100);
+});
+
+/** Grpc-js has its own timers: they are moved by hand here. */
+test("session - a dial that failed and was closed does not go on dialling", async (t) => {
+  const listener = createServer().listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const { port } = listener.address() as AddressInfo;
+  await new Promise((resolve) => listener.close(resolve));
+  let dials = 0;
+  const count = (): void => void (dials += 1);
+  subscribe("net.client.socket", count);
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  try {
+    for (let attempt = 0; attempt < 5; attempt++) {
+      const dialer = new Dialer({ address: `127.0.0.1:${port}`, peer: "agent" });
+      const stream = dialer.bidi(IstiodServiceService.link, new AbortController().signal);
+      await assert.rejects(stream.messages().next(), { code: "unavailable" });
+      dialer.close();
+    }
+    for (let second = 0; second < 60; second++) {
+      t.mock.timers.tick(1_000);
+      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
+    // A subchannel that waits for its second attempt makes that one, closed or not.
+    assert.ok(dials >= 5 && dials <= 10, `${dials} dials`);
+  } finally {
+    unsubscribe("net.client.socket", count);
+  }
 });
 
 test("session - a taken port is said so, with a hint", async () => {
