@@ -30,6 +30,10 @@ export class Clones {
     this.#of(cluster).hasClone = true;
   }
 
+  hasHadClone(cluster: string): boolean {
+    return this.#of(cluster).hasClone;
+  }
+
   /** A server says that two take turns. */
   sighted(cluster: string): void {
     const seen = this.#of(cluster);

@@ -269,7 +269,11 @@ class Schedule {
       const isTaken = ["good", "later"].includes(kindOf(version));
       if ((managed.get(key)?.version === version) !== isTaken) return `${key} is not as it shall be`;
     }
-    for (const key of managed.keys()) if (!resources.has(key)) return `${key} is held and not wanted`;
+    for (const key of managed.keys()) {
+      // A clone that does without it has acknowledged the removal for both: the agent keeps it until it is sent a whole set.
+      const isAnswered = world.clones.hasHadClone(cluster) && world.truth.wasRemoved(cluster, key);
+      if (!resources.has(key) && !isAnswered) return `${key} is held and not wanted`;
+    }
     if (removals.size > 0) return `${removals.size} removals wait for their acknowledgement`;
     const homes = world.replicas.filter(({ hub }) => hub?.agents.isConnected(cluster));
     const [home] = homes;

@@ -142,10 +142,9 @@ export class World {
 
   #checkReplica({ name, hub, intents, process }: SimReplica): void {
     if (!hub || !process.isAlive) return;
-    const open = this.served.filter(({ replica }) => replica.name === name).length;
-    // Besides its own, those of calls that wait for their place, or their hello, and whose agent has died meanwhile.
-    const others = Math.max(4, 2 * (this.agents.length - 1));
-    if (process.sleepers > open + others) this.ledger.fail(`${name}: ${process.sleepers} timers for ${open} calls`);
+    // Those too whose agent has died: the server waits for their hello, or their place.
+    const open = this.#calls.filter((call) => call.state === "served" && call.isOf(process)).length;
+    if (process.sleepers > open + 4) this.ledger.fail(`${name}: ${process.sleepers} timers for ${open} calls`);
     for (const cluster of this.scenario.clusters) {
       const live = hub.agents.live(cluster);
       const { resources, removals } = intents.get(cluster);
