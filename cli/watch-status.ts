@@ -7,7 +7,7 @@ export async function* watchStatus(
   dialer: Pick<Dialer, "serverStream">,
   { cluster }: Pick<WatchStatusRequest, "cluster">,
   signal: AbortSignal,
-): AsyncGenerator<WatchStatusResponse> {
+): AsyncGenerator<WatchStatusResponse, void, undefined> {
   const request = { virtualMesh: undefined, cluster, inParts: true };
   let begun: WatchStatusResponse | undefined;
   for await (const part of dialer.serverStream(AdminServiceService.watchStatus, request, signal)) {

@@ -1,8 +1,8 @@
 import { VirtualMeshStatus, WatchStatusResponse } from "../../proto/gen/admin/v1/admin.ts";
 import { encodeMessage } from "./encode.ts";
 
-/** Far below what a client takes in one message, and soon encoded. */
-const PART_BYTES = 256 * 1024;
+/** Far below what a client takes in one message, and made within a few milliseconds: sessions wait for that. */
+const PART_BYTES = 64 * 1024;
 
 /** This many rows are measured at once. What is told of one cluster may have 256 KiB. */
 const ROWS = 8;
