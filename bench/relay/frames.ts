@@ -48,18 +48,14 @@ export function openCall(path: string): Buffer {
   return Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), settings, headers]);
 }
 
-/** One message of gRPC, not compressed, with its prefix. */
-export function grpcMessage(message: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
-  bytes.writeUInt8(0, 0);
-  bytes.writeUInt32BE(message.length, 1);
-  bytes.set(message, PREFIX_BYTES);
-  return bytes;
+/** One message of gRPC, not compressed, in one DATA frame. */
+export function messageFrame(message: Uint8Array): Buffer {
+  const payload = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
+  payload.writeUInt8(0, 0);
+  payload.writeUInt32BE(message.length, 1);
+  payload.set(message, PREFIX_BYTES);
+  return encodeFrame({ type: FRAME.data, flags: 0, stream: 1, payload });
 }
-
-/** The same in one DATA frame. */
-export const messageFrame = (message: Uint8Array): Buffer =>
-  encodeFrame({ type: FRAME.data, flags: 0, stream: 1, payload: grpcMessage(message) });
 
 const PREFIX_BYTES = 5;
 

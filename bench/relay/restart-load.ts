@@ -1,19 +1,17 @@
 import { IntentHolder, type IntentStore } from "../../agent/apply/intent-holder.ts";
 import { NOTHING_HELD } from "../../agent/apply/apply-machine.ts";
+import { relayChannel } from "../../agent/relay/relay-channel.ts";
 import { RelayClient } from "../../agent/relay/relay-client.ts";
 import { systemClock } from "../../common/runtime/clock.ts";
 import { Latest } from "../../common/runtime/latest.ts";
 import { silentLog } from "../../common/runtime/log.ts";
+import { Dialer } from "../../common/session/client.ts";
 import type { KeyAndChain } from "../../common/session/tls.ts";
 import { serveCalls } from "../child.ts";
 import { clusterName, readFleet } from "../fleet.ts";
-import { contextOf, lightChannel } from "./light-channel.ts";
 import type { ConnectArgument } from "./load.ts";
 
-/** As agents have it. */
-const CONNECT_TIMEOUT_MS = 10_000;
-
-/** Agents with the product's own client over a light channel, which keep nothing on disk. */
+/** Agents with the product's own client, which keep nothing on disk. */
 export type RestartLoadCalls = {
   /** Starts them; each goes on as agents do, whatever becomes of the server. */
   readonly start: (argument: ConnectArgument) => Promise<void>;
@@ -41,7 +39,6 @@ async function clientOf(agent: Agent, signal: AbortSignal): Promise<RelayClient>
     ...identity,
     ...{ trustBundlePem: rootsPem, cluster, serial: cluster, notBeforeMs: 0, notAfterMs: Infinity },
   };
-  const context = contextOf(rootsPem, identity);
   return new RelayClient({
     ...{ clock: systemClock, random: Math.random, log: silentLog },
     identity: {
@@ -50,7 +47,8 @@ async function clientOf(agent: Agent, signal: AbortSignal): Promise<RelayClient>
       refused: () => Promise.resolve(false),
       heardRoots: () => undefined,
     },
-    dial: () => lightChannel({ address, context, connectTimeoutMs: CONNECT_TIMEOUT_MS }),
+    dial: () =>
+      relayChannel(new Dialer({ address, tls: { rootsPem, identity, minVersion: "TLSv1.3" }, peer: "server" })),
     intent: await IntentHolder.open(inMemory(), signal),
     report: { statuses: new Latest([]), podBounces: new Latest(new Map()), discovery: new Latest() },
   });
