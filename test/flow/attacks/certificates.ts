@@ -164,7 +164,7 @@ export const CERTIFICATE_ATTACKS: readonly Attack[] = [
     attempt: async (field) => {
       const metric = 'mesh_relay_possible_clones_total{cluster="cluster-2"}';
       const dialer = field.intruder();
-      for (const instance of ["agent", "clone", "agent"]) {
+      for (const instance of ["agent", "clone", "agent", "clone", "agent"]) {
         const stop = new AbortController();
         const session = connectAs(dialer, stop.signal, instance);
         assert.equal((await session.next())?.$case, "welcome");
