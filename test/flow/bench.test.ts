@@ -51,8 +51,6 @@ test("bench - a tiny run measures every part and reports it as json; nobody is s
     figures.filter(({ goal }) => goal).map(({ name }) => name),
     [
       "server CPU per connect and first push",
-      "server RSS per connected agent",
-      "server RSS per agent after pushes",
       "server CPU per push and result",
       "change to the last result",
       "server CPU per push and result, translated",
