@@ -41,6 +41,7 @@ const DEFAULTS: ChannelOptions = {
   "grpc.keepalive_permit_without_calls": 1,
   // Retries buffer every message of a long stream (grpc-node#2371); reconnecting is the session's own work.
   "grpc.enable_retries": 0,
+  // Short: a subchannel that waits for its second attempt makes that one after the channel was closed, too.
   "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 5_000,
   // Only the address says where to go, never a TXT record of the name service.

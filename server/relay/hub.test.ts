@@ -246,7 +246,7 @@ test("hub - refuses sessions before it has read its sources, and while it drains
 });
 
 test("hub - admits so many agents per second: the next ones wait for their place, later ones are told when to come", async () => {
-  const { hub, clock } = setUp({ hellosPerSecond: 2 });
+  const { hub, clock, intents } = setUp({ hellosPerSecond: 2 });
   const agents = Array.from({ length: 14 }, (_, index) => new Agent(hub, `cluster-${index}`));
   const refused = await Promise.all(agents.slice(12).map(({ ended }) => ended));
   assert.deepEqual(
@@ -259,7 +259,9 @@ test("hub - admits so many agents per second: the next ones wait for their place
   assert.equal(hub.agents.size, 2, "ten wait");
   agents[11]?.leave();
   clock.advance(500);
-  await agents[2]?.next("welcome");
+  for (let index = 0; index < 40; index++) intents.set(`cluster-${index}`, setOf(resource("a", "1")));
+  const third = await agents[2]?.next("welcome");
+  assert.equal(third?.value.reconnectSpread?.seconds, 20n, "as long as it takes to let in all forty");
   assert.equal(hub.agents.size, 3);
   hub.drain("the server stops");
   clock.advance(4_500);
